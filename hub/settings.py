@@ -1,0 +1,266 @@
+"""`hub.toml`: every setting of the hub, its default, its unit and its bounds.
+
+A setting comes from `HUB_*` in the environment (`HUB_MODEL`,
+`HUB_AGENT__ROUNDS_MAX`), else from `.env` in the home, else from `hub.toml` in the
+home, else from here. An unknown key or a value out of bounds fails at start and
+names the file and the key. The reference in `docs/configuration.md` is generated
+from this module.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from hub.errors import ConfigError
+from hub.home import Home
+
+ToolNames = Literal["dotted", "qualified", "bare"]
+
+
+class _Table(BaseModel):
+    """A table of `hub.toml`: frozen, and closed to keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class HttpSettings(_Table):
+    """The `[http]` table: the TCP faces."""
+
+    enabled: bool = False
+    """Whether a hub that a client started opens its HTTP faces. `hub serve` always does."""
+    host: str = "127.0.0.1"
+    """The address to listen on. Any but a loopback address needs `auth`."""
+    port: int = Field(default=8787, ge=0, le=65535)
+    """The port to listen on; 0 takes a free one."""
+    auth: bool = True
+    """Whether every path but `/health` needs the key in `http.key`."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further `Host` names to accept, beside the loopback ones."""
+    allowed_origins: tuple[str, ...] = ()
+    """`Origin` values that browsers may call from, beside the hub's own."""
+    body_bytes_max: int = Field(default=4 * 1024 * 1024, ge=1024)
+    """The largest request body accepted, in bytes."""
+    sessions_max: int = Field(default=256, ge=1)
+    """How many legacy MCP sessions may be open at once; the idlest is closed for a new one."""
+    session_idle_s: float = Field(default=3600.0, gt=0)
+    """After how many seconds without a request or stream a legacy MCP session ends."""
+    concurrency_max: int = Field(default=64, ge=1)
+    """How many `POST /message` requests may run at once; more are refused with 429."""
+    drain_s: float = Field(default=10.0, ge=0)
+    """How long running requests may take to finish when the hub is asked to stop."""
+
+
+class DownstreamSettings(_Table):
+    """The `[downstream]` table: defaults for every entry of `mcp.json`."""
+
+    connect_deadline_s: float = Field(default=30.0, gt=0, le=600)
+    """How long a server may take to start and shake hands."""
+    probe_deadline_s: float = Field(default=5.0, gt=0, le=60)
+    """How long a server of unknown era may take to answer `server/discover`."""
+    list_deadline_s: float = Field(default=30.0, gt=0, le=600)
+    """How long one page of a list may take."""
+    call_idle_deadline_s: float = Field(default=120.0, gt=0, le=86_400)
+    """How long a call may stay silent; progress starts this wait anew. `timeout` in an entry."""
+    call_total_deadline_s: float = Field(default=3600.0, gt=0, le=604_800)
+    """How long a call may take in all, however much progress it reports."""
+    first_list_budget_s: float = Field(default=1.5, ge=0, le=60)
+    """How long the first list ever waits for servers of which no catalog is kept."""
+    backoff_first_s: float = Field(default=0.2, gt=0)
+    """The wait before the first reconnect; it doubles with each failure, with jitter."""
+    backoff_max_s: float = Field(default=30.0, gt=0)
+    """The longest wait between two reconnects."""
+    stop_grace_s: float = Field(default=2.0, ge=0, le=60)
+    """How long a child may take to end after its input closed, and again after SIGTERM."""
+    calls_max: int = Field(default=256, ge=1)
+    """How many calls may be in flight to one server; more are refused."""
+
+
+class AgentSettings(_Table):
+    """The `[agent]` table: one turn of the built-in agent."""
+
+    rounds_max: int = Field(default=30, ge=1, le=1000)
+    """How many times a turn may go back to the model with tool results."""
+    turn_deadline_s: float = Field(default=300.0, gt=0, le=86_400)
+    """How long one turn may take in all."""
+    tool_deadline_s: float = Field(default=180.0, gt=0, le=3600)
+    """How long one tool call may take before the agent gives up on it."""
+    model_deadline_s: float = Field(default=120.0, gt=0, le=3600)
+    """How long one answer of the model may take."""
+    tools_max: int = Field(default=32, ge=1, le=512)
+    """How many tools are shown to the model at most."""
+    tool_result_chars_max: int = Field(default=16_000, ge=256)
+    """How much of one tool result the model reads."""
+    window_turns: int = Field(default=2048, ge=1)
+    """How many turns of a session are kept."""
+    prompt_turns: int = Field(default=20, ge=0)
+    """How many of the latest turns stand in the prompt."""
+    lane_queue_max: int = Field(default=8, ge=0)
+    """How many messages may wait for a session's running turn."""
+    hops_max: int = Field(default=3, ge=0)
+    """Through how many agents a request may pass before it is refused."""
+    system_prompt: str | None = None
+    """Replaces the built-in system prompt."""
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    """Passed to the model when set."""
+    tokens_max: int | None = Field(default=None, ge=1)
+    """How many tokens the model may answer with; its own default when unset."""
+
+
+class MemorySettings(_Table):
+    """The `[memory]` table: recall and learning."""
+
+    k1: int = Field(default=20, ge=1, le=1000)
+    """How many candidates similarity hands on to value."""
+    k2: int = Field(default=5, ge=1, le=100)
+    """How many episodes a recall returns."""
+    value_weight: float = Field(default=0.3, ge=0, le=1)
+    """0 ranks by similarity alone, 1 by learned value alone."""
+    learning_rate: float = Field(default=0.2, gt=0, le=1)
+    """How far one reward moves an episode's `q_value`."""
+    min_score: float = Field(default=0.0, ge=0, le=1)
+    """Hits below this final score are left out."""
+    embedder_path: Path | None = None
+    """A folder with an ONNX sentence model and its `tokenizer.json`; the bundled model when unset."""
+    episode_chars_max: int = Field(default=32_000, ge=256)
+    """The longest text one episode may hold."""
+
+
+class SkillsSettings(_Table):
+    """The `[skills]` table."""
+
+    folders: tuple[Path, ...] = ()
+    """Further folders with skills, beside the shipped ones and `skills/` in the home."""
+    disabled: tuple[str, ...] = ()
+    """Names of skills that are not offered."""
+    idle_stop_s: float = Field(default=300.0, gt=0)
+    """After how many idle seconds a skills worker ends."""
+    tool_deadline_s: float = Field(default=30.0, gt=0, le=3600)
+    """How long one skill tool may take."""
+    fs_roots: tuple[Path, ...] = ()
+    """Folders that the `fs` skill may read. Empty: nothing, until a folder is listed here."""
+    web_private_addresses: bool = False
+    """Whether `web.fetch` may reach loopback and private addresses."""
+    web_bytes_max: int = Field(default=2 * 1024 * 1024, ge=1024)
+    """The largest page `web.fetch` downloads, in bytes."""
+
+
+class LogSettings(_Table):
+    """The `[log]` table: the structured log in the home."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe level that is written."""
+    bytes_max: int = Field(default=5_000_000, ge=10_000)
+    """How large one log file grows before it is rotated."""
+    files_kept: int = Field(default=3, ge=1, le=100)
+    """How many rotated files are kept."""
+
+
+class Settings(BaseSettings):
+    """Everything `hub.toml` may hold."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix="HUB_",
+        env_nested_delimiter="__",
+        use_attribute_docstrings=True,
+    )
+
+    model: str | None = None
+    """The model of the built-in agent, by any LiteLLM name, for example `openai/gpt-5-mini`."""
+    api_base: str | None = None
+    """The base URL of a model proxy or local server."""
+    tool_names: ToolNames = "dotted"
+    """How tools are named: `dotted` (`fs.read`), `qualified` (`mcp__fs__read`) or `bare` (`read`)."""
+    builtin_tools: bool = True
+    """Whether the hub's own tools are offered; false makes it a pure gateway."""
+    idle_exit_s: float = Field(default=600.0, ge=0)
+    """After how many seconds without a client a hub that a client started ends."""
+    message_bytes_max: int = Field(default=32 * 1024 * 1024, ge=65_536)
+    """The longest JSON-RPC message accepted from either side, in bytes."""
+    http: HttpSettings = HttpSettings()
+    downstream: DownstreamSettings = DownstreamSettings()
+    agent: AgentSettings = AgentSettings()
+    memory: MemorySettings = MemorySettings()
+    skills: SkillsSettings = SkillsSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment, then `.env`, then the file, which arrives as init values."""
+        return env_settings, dotenv_settings, init_settings
+
+
+class _HomeSettings(Settings):
+    """`Settings` for one home; `load` binds its `.env`."""
+
+
+def load(home: Home) -> Settings:
+    """Read the settings of a home.
+
+    Raises:
+        ConfigError: `hub.toml`, `.env` or a `HUB_*` variable is wrong; names the key.
+    """
+    table: dict[str, Any] = {}
+    try:
+        table = tomllib.loads(home.settings_file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        pass
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{home.settings_file}: not valid TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{home.settings_file}: cannot be read: {error.strerror}") from None
+
+    class BoundSettings(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            dotenv = _HubDotEnv(settings_cls, env_file=home.env_file, env_file_encoding="utf-8")
+            return EnvSettingsSource(settings_cls), dotenv, init_settings
+
+    try:
+        return BoundSettings(**table)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, home)) from None
+
+
+class _HubDotEnv(DotEnvSettingsSource):
+    """`.env` in the home, which also holds provider keys that are no settings."""
+
+    def __call__(self) -> dict[str, Any]:
+        known = Settings.model_fields
+        return {key: value for key, value in super().__call__().items() if key in known}
+
+
+def _explain(error: ValidationError, home: Home) -> str:
+    """One line for each wrong key, without the value: it may be a secret."""
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False):
+        key = ".".join(str(part) for part in problem["loc"])
+        variable = "HUB_" + "__".join(str(part) for part in problem["loc"]).upper()
+        lines.append(f"{home.settings_file} (or {variable}): {key}: {problem['msg']}")
+    return "\n".join(lines)
