@@ -1,0 +1,262 @@
+"""The tables of the store, as SQLAlchemy Core sees them.
+
+Sessions and their turns; episodes, their vectors and what was learned about them.
+Moments are seconds since the epoch, UTC; JSON columns hold plain objects and lists.
+A change here comes with a migration in `hub/migrations/versions`, and `HEAD` names
+the newest one, so that a store that is current opens without importing Alembic.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+HEAD = "0001"
+"""The newest migration."""
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("session_id", String(128), primary_key=True),
+    Column("title", Text),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False, index=True),
+    Column("consolidated_seq", Integer, nullable=False, server_default="0"),
+)
+"""Conversations with the agent. Turns up to `consolidated_seq` have become episodes."""
+
+turns = Table(
+    "turns",
+    metadata,
+    Column("run_id", String(64), primary_key=True),
+    Column(
+        "session_id",
+        String(128),
+        ForeignKey("sessions.session_id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    Column("seq", Integer, nullable=False),
+    Column("started_at", Float, nullable=False, index=True),
+    Column("ended_at", Float),
+    Column("status", String(32), nullable=False),
+    Column("caller", JSON, nullable=False),
+    Column("input", Text, nullable=False),
+    Column("output", Text),
+    Column("messages", JSON, nullable=False),
+    Column("tool_calls", JSON, nullable=False),
+    Column("usage", JSON),
+    Column("model", String(255)),
+    Column("recall_id", String(64)),
+    Column("toolset", String(64), ForeignKey("toolsets.digest")),
+    Column("timings", JSON),
+    Column("error", Text),
+    UniqueConstraint("session_id", "seq"),
+)
+"""One row for each turn, written once when the turn ends; `seq` counts from 1 in a session."""
+
+toolsets = Table(
+    "toolsets",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("tools", JSON, nullable=False),
+)
+"""The tool definitions that turns offered to the model, each distinct list once, by its SHA-256."""
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("run_id", String(64), primary_key=True),
+    Column("n", Integer, primary_key=True),
+    Column("session_id", String(128), nullable=False, index=True),
+    Column("at", Float, nullable=False),
+    Column("caller", JSON, nullable=False),
+    Column("messages", JSON, nullable=False),
+)
+"""What a turn that still runs has completed; moved into its row of `turns` when it ends."""
+
+summaries = Table(
+    "summaries",
+    metadata,
+    Column(
+        "session_id",
+        String(128),
+        ForeignKey("sessions.session_id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("seq", Integer, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("text", Text, nullable=False),
+)
+"""What the prompt says instead of a session's turns up to `seq`; the turns themselves stay as they are."""
+
+episodes = Table(
+    "episodes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("episode_id", String(64), nullable=False, unique=True),
+    Column("kind", String(16), nullable=False),
+    Column("scope_kind", String(16), nullable=False),
+    Column("scope_key", Text, nullable=False),
+    Column("intent", Text, nullable=False),
+    Column("experience", Text, nullable=False),
+    Column("outcome", Text),
+    Column("actor", String(255)),
+    Column("thread", String(255)),
+    Column("happened_at", Float, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("seen", Integer, nullable=False),
+    Column("pinned", Boolean, nullable=False),
+    Column("deleted_at", Float),
+    Column("source", String(16), nullable=False),
+    Column("client", String(255)),
+    Column("run_id", String(64)),
+    Column("project", Text),
+    Column("parent_ids", JSON, nullable=False),
+    Column("flags", JSON, nullable=False),
+    Column("meta", JSON, nullable=False),
+    Column("q_value", Float, nullable=False),
+    Column("q_updated_at", Float, nullable=False),
+    Column("visits", Integer, nullable=False),
+    Column("successes", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Index(None, "scope_kind", "scope_key", "digest"),
+    Index(None, "thread", "happened_at"),
+    Index(None, "run_id"),
+    sqlite_autoincrement=True,
+)
+"""What happened. `id` is the key inside the hub, `episode_id` the name that leaves it."""
+
+vectors = Table(
+    "vectors",
+    metadata,
+    Column("id", Integer, ForeignKey("episodes.id", ondelete="CASCADE"), primary_key=True),
+    Column("embedder", String(255), nullable=False, index=True),
+    Column("vector", LargeBinary, nullable=False),
+)
+"""One unit vector for each episode, float32 little-endian, and the embedder that made it."""
+
+recalls = Table(
+    "recalls",
+    metadata,
+    Column("recall_id", String(64), primary_key=True),
+    Column("at", Float, nullable=False, index=True),
+    Column("client", String(255)),
+    Column("run_id", String(64), index=True),
+    Column("embedder", String(255)),
+    Column("vector", LargeBinary),
+)
+"""The latest recalls, so that feedback can name one. They hold the query's vector, never its text."""
+
+recall_hits = Table(
+    "recall_hits",
+    metadata,
+    Column(
+        "recall_id",
+        String(64),
+        ForeignKey("recalls.recall_id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("rank", Integer, primary_key=True),
+    Column(
+        "id",
+        Integer,
+        ForeignKey("episodes.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    Column("score", Float, nullable=False),
+)
+"""What each recall returned; `rank` counts from 1."""
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("source", String(255), nullable=False),
+    Column("reward", Float, nullable=False),
+    Column("recall_id", String(64)),
+    Column("run_id", String(64)),
+    Column("intent", Integer, ForeignKey("intents.id", ondelete="SET NULL"), index=True),
+    Index(None, "source", "at"),
+    sqlite_autoincrement=True,
+)
+"""Every judgement, append-only."""
+
+credits = Table(
+    "credits",
+    metadata,
+    Column(
+        "feedback",
+        Integer,
+        ForeignKey("feedback.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column(
+        "id",
+        Integer,
+        ForeignKey("episodes.id", ondelete="CASCADE"),
+        primary_key=True,
+        index=True,
+    ),
+    Column("reward", Float, nullable=False),
+    Column("weight", Float, nullable=False),
+)
+"""How each judgement was shared out. Values are a replay of this table in order of `feedback`."""
+
+intents = Table(
+    "intents",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("embedder", String(255), nullable=False),
+    Column("vector", LargeBinary, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False, index=True),
+    sqlite_autoincrement=True,
+)
+"""Past queries that were judged, near ones merged: the neighbourhoods of contextual value."""
+
+intent_values = Table(
+    "intent_values",
+    metadata,
+    Column(
+        "intent",
+        Integer,
+        ForeignKey("intents.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column(
+        "id",
+        Integer,
+        ForeignKey("episodes.id", ondelete="CASCADE"),
+        primary_key=True,
+        index=True,
+    ),
+    Column("visits", Float, nullable=False),
+    Column("rewards", Float, nullable=False),
+)
+"""For each past intent and episode: the weight of the judgements and the sum of their rewards."""
