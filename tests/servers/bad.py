@@ -69,7 +69,9 @@ BAD_SCHEMAS: tuple[Json, ...] = (
         "inputSchema": {
             "type": "object",
             "properties": {"node": {"$ref": "#/$defs/node"}},
-            "$defs": {"node": {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}, "any": True}}},
+            "$defs": {
+                "node": {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}, "any": True}}
+            },
         }
     },
 )
@@ -187,7 +189,9 @@ def start_grandchild(reference: Reference, *, holds_pipes: bool) -> None:
         "time.sleep(3600)\n"
     )
     null = None if holds_pipes else subprocess.DEVNULL
-    child = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.DEVNULL, stdout=null, stderr=null)
+    child = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.DEVNULL, stdout=null, stderr=null
+    )
     reference.note(event="grandchild", pid=child.pid)
 
 

@@ -24,21 +24,15 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from asgi import JSON_TYPE, AsgiSend, Receive, Scope, body, disconnected, header, respond, run_uvicorn
 from echo import arguments
 from reference import META, Json, Reference
-from sdk import run_uvicorn
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-AsgiSend = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 STREAMS = {"log", "ask", "slow"}
 """Tools that may send something before their answer."""
 
-JSON_TYPE = [(b"content-type", b"application/json")]
 SSE_TYPE = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache")]
 
 
@@ -111,7 +105,11 @@ class App:
         headers = list(JSON_TYPE)
         if f"{META}protocolVersion" in params.get("_meta", {}) or self.options.era == "modern":
             if header(scope, b"mcp-method") != method:
-                error = {"jsonrpc": "2.0", "id": message.get("id"), "error": {"code": -32020, "message": "Mcp-Method"}}
+                error = {
+                    "jsonrpc": "2.0",
+                    "id": message.get("id"),
+                    "error": {"code": -32020, "message": "Mcp-Method"},
+                }
                 await respond(send, 400, json.dumps(error).encode())
                 return
             session = self.modern = self.modern or Session(self.options, "modern")
@@ -122,7 +120,9 @@ class App:
         elif (known := self.sessions.get(header(scope, b"mcp-session-id"))) is not None:
             session = known
         else:
-            await respond(send, 404 if header(scope, b"mcp-session-id") else 400, b'{"error": "no such session"}')
+            await respond(
+                send, 404 if header(scope, b"mcp-session-id") else 400, b'{"error": "no such session"}'
+            )
             return
         if "id" not in message or method is None:
             session.reference.receive(message)
@@ -152,7 +152,9 @@ class App:
         finally:
             session.waiting.pop(request_id, None)
 
-    async def stream(self, answers: asyncio.Queue[Json], request_id: Any, receive: Receive, send: AsgiSend) -> None:
+    async def stream(
+        self, answers: asyncio.Queue[Json], request_id: Any, receive: Receive, send: AsgiSend
+    ) -> None:
         """Send messages as events until the answer, or until the client leaves."""
         await send({"type": "http.response.start", "status": 200, "headers": SSE_TYPE})
         if self.options.bad == "half_stream":
@@ -198,40 +200,11 @@ class App:
         elif mode == "hangs":
             await disconnected(receive)
         elif mode == "closes":
-            scope["extensions"]["close"]()
+            # ASGI has no word for it; uvicorn's cycle, which `receive` is bound to, holds the transport.
+            receive.__self__.transport.abort()  # type: ignore[attr-defined]
         else:
             return False
         return True
-
-
-def header(scope: Scope, name: bytes) -> str:
-    """A request header's value, empty when it is absent."""
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
-
-
-async def body(receive: Receive) -> bytes:
-    """The whole request body."""
-    parts = []
-    while True:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(parts)
-
-
-async def disconnected(receive: Receive) -> None:
-    """Return when the client has gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def respond(
-    send: AsgiSend, status: int, content: bytes, headers: list[tuple[bytes, bytes]] | None = None
-) -> None:
-    """Send a whole response."""
-    length = (b"content-length", str(len(content)).encode())
-    await send({"type": "http.response.start", "status": status, "headers": [*(headers or JSON_TYPE), length]})
-    await send({"type": "http.response.body", "body": content})
 
 
 def main() -> None:
@@ -240,7 +213,8 @@ def main() -> None:
     parser.add_argument("--bad")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.set_defaults(era="both", name="http-reference")
-    asyncio.run(run_uvicorn(App(parser.parse_args()), parser.parse_args().port))
+    options = parser.parse_args()
+    asyncio.run(run_uvicorn(App(options), options.port))
 
 
 if __name__ == "__main__":

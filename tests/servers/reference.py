@@ -192,7 +192,10 @@ class Reference:
         """Send a result, stamped as the connection's era wants it."""
         if self.modern:
             result = {"resultType": "complete", **result}
-            result["_meta"] = {f"{META}serverInfo": {"name": self.name, "version": "1"}, **result.get("_meta", {})}
+            result["_meta"] = {
+                f"{META}serverInfo": {"name": self.name, "version": "1"},
+                **result.get("_meta", {}),
+            }
         self.send({"jsonrpc": "2.0", "id": request_id, "result": result})
 
     def check_envelope(self, method: str, params: Json) -> None:
@@ -312,7 +315,9 @@ class Reference:
         return text_result(arguments.get("message", "it failed"), is_error=True)
 
     def tool_error(self, request_id: str | int, params: Json, arguments: Json) -> Json:
-        raise RpcError(-32050, "quota used up", data={"retry_after_s": 7, "deep": [1, {"x": None}]}, hint="unknown")
+        raise RpcError(
+            -32050, "quota used up", data={"retry_after_s": 7, "deep": [1, {"x": None}]}, hint="unknown"
+        )
 
     def tool_unknown_content(self, request_id: str | int, params: Json, arguments: Json) -> Json:
         return {
@@ -320,7 +325,13 @@ class Reference:
                 {"type": "hologram", "voxels": [1, 2, 3], "nested": {"unknown": True}},
                 {"type": "text", "text": "known", "colour": "green", "annotations": {"unknown": 1}},
             ],
-            "structuredContent": {"big": 2**80, "negative": -(2**70), "float": 1e300, "empty": None, "ü": "\u2028"},
+            "structuredContent": {
+                "big": 2**80,
+                "negative": -(2**70),
+                "float": 1e300,
+                "empty": None,
+                "ü": "\u2028",
+            },
             "unknownField": {"kept": ["as", "it", "is"]},
             "_meta": {"example.com/trace": "abc"},
         }
@@ -344,7 +355,11 @@ class Reference:
 
     def tool_log(self, request_id: str | int, params: Json, arguments: Json) -> Json:
         for number in range(int(arguments.get("count", 1))):
-            record = {"level": "info", "logger": self.name, "data": {"text": arguments["message"], "n": number}}
+            record = {
+                "level": "info",
+                "logger": self.name,
+                "data": {"text": arguments["message"], "n": number},
+            }
             self.push("notifications/message", record)
         return text_result("logged")
 
@@ -356,7 +371,11 @@ class Reference:
         if self.modern:
             if (answers := params.get("inputResponses")) is None:
                 request = {"method": "elicitation/create", "params": {"mode": "form", **question}}
-                return {"resultType": "input_required", "inputRequests": {"q": request}, "requestState": "asked"}
+                return {
+                    "resultType": "input_required",
+                    "inputRequests": {"q": request},
+                    "requestState": "asked",
+                }
             return text_result("answered", structuredContent={"answer": answers.get("q")})
 
         def answered(message: Json) -> None:
@@ -364,7 +383,9 @@ class Reference:
             self.answer(request_id, text_result("answered", structuredContent={"answer": facts}))
 
         self.asked[f"ask-{request_id}"] = answered
-        self.send({"jsonrpc": "2.0", "id": f"ask-{request_id}", "method": "elicitation/create", "params": question})
+        self.send(
+            {"jsonrpc": "2.0", "id": f"ask-{request_id}", "method": "elicitation/create", "params": question}
+        )
         return None
 
 

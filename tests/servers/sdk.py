@@ -7,7 +7,7 @@
 Over HTTP it prints one line `{"port": N}` to stdout once it listens. Its tools are `echo(text)` (text content
 and `structuredContent`, like the reference server's), `big(bytes)`, `slow(seconds)` with progress, `headers()`
 (over HTTP: the request's headers, as structured content) and, with `--tools N`, N further ones. `--json`
-answers Streamable HTTP with JSON bodies instead of event streams; `--lowlevel-logging` is uvicorn's log.
+answers Streamable HTTP with JSON bodies instead of event streams.
 
 It is the yardstick of the benchmarks: what a client sees without a hub between.
 """
@@ -43,7 +43,9 @@ def build(extra_tools: int, name: str) -> Server[Any]:
         tool("headers", "Return the headers of the HTTP request.", {}, []),
         *(extra_tool(number) for number in range(extra_tools)),
     ]
-    listed = types.ListToolsResult(tools=[types.Tool.model_validate(each, by_name=False) for each in definitions])
+    listed = types.ListToolsResult(
+        tools=[types.Tool.model_validate(each, by_name=False) for each in definitions]
+    )
 
     async def list_tools(ctx: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         return listed
@@ -82,7 +84,7 @@ async def serve_stdio(server: Server[Any]) -> None:
 
 async def serve_http(server: Server[Any], port: int, *, json_response: bool) -> None:
     """Serve Streamable HTTP and SSE until a signal."""
-    import uvicorn
+    from asgi import run_uvicorn
     from mcp.server.sse import SseServerTransport
     from starlette.requests import Request
     from starlette.responses import Response
@@ -103,20 +105,6 @@ async def serve_http(server: Server[Any], port: int, *, json_response: bool) -> 
         ],
     )
     await run_uvicorn(app, port)
-
-
-async def run_uvicorn(app: Any, port: int) -> None:
-    """Run an ASGI app on loopback, and say on stdout which port it got."""
-    import uvicorn
-
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started and not serving.done():
-        await asyncio.sleep(0.01)
-    if server.started:
-        print(json.dumps({"port": server.servers[0].sockets[0].getsockname()[1]}), flush=True)
-    await serving
 
 
 def main() -> None:
