@@ -53,7 +53,7 @@ async def run_uvicorn(app: Any, port: int) -> None:
     config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
-    while not server.started and not serving.done():
+    while not server.started and not serving.done():  # noqa: ASYNC110 (uvicorn has no event for it)
         await asyncio.sleep(0.01)
     if server.started:
         print(json.dumps({"port": server.servers[0].sockets[0].getsockname()[1]}), flush=True)

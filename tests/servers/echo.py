@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import TypeVar
 
-from reference import Json, Reference, Send
+from reference import Era, Json, Reference, Send
 
 Kind = TypeVar("Kind", bound=Reference)
 
@@ -54,12 +54,12 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def build(options: argparse.Namespace, kind: type[Kind], send: Send) -> Kind:
+def build(options: argparse.Namespace, kind: type[Kind], send: Send, era: Era | None = None) -> Kind:
     """The connection that the options describe."""
     return kind(
         send,
         name=options.name,
-        era=options.era,
+        era=era or options.era,
         extra_tools=options.tools,
         page=options.page,
         journal=options.journal,

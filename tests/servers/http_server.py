@@ -5,8 +5,8 @@
 It listens on 127.0.0.1 (a free port without PORT or with 0) and prints `{"port": N}` to stdout once it does.
 `/mcp` takes POST (one JSON-RPC message; the answer is JSON, or an event stream when the tool sends
 notifications first: `slow` with a progress token, `log`, `ask`), GET (legacy: the server's own stream, for
-changed lists) and DELETE (legacy: ends the session). Each legacy session is one reference connection under its
-`Mcp-Session-Id`; modern requests share one. For SSE and for a server as most people write one see `sdk.py`.
+changed lists) and DELETE (legacy: ends the session). Each legacy session is one reference connection under
+its `Mcp-Session-Id`; modern requests share one. For SSE and for a server as most people write one see `sdk.py`.
 
 `--bad MODE` spoils it:
 
@@ -15,8 +15,8 @@ changed lists) and DELETE (legacy: ends the session). Each legacy session is one
     hangs            accepts, never answers         closes         closes the connection without an answer
     redirects        307 to itself                  wrong_type     answers JSON as `text/plain`
     forgets_session  404 to the second tools/call of a session, as a restarted server does
-    half_stream      begins an event stream, and closes it before the answer
-    late             every answer after --seconds (default 5)
+    half_stream      tools/call: begins an event stream, and closes it before the answer
+    late             tools/call: answers after --seconds (default 5)
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ import secrets
 from typing import Any
 
 from asgi import JSON_TYPE, AsgiSend, Receive, Scope, body, disconnected, header, respond, run_uvicorn
-from echo import arguments
-from reference import META, Json, Reference
+from echo import arguments, build
+from reference import META, Era, Json, Reference
 
 STREAMS = {"log", "ask", "slow"}
 """Tools that may send something before their answer."""
@@ -39,15 +39,13 @@ SSE_TYPE = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cac
 class Session:
     """A reference connection whose messages are sorted to whoever waits for them."""
 
-    def __init__(self, options: Any, era: str) -> None:
+    def __init__(self, options: Any, era: Era) -> None:
         self.loop = asyncio.get_running_loop()
         self.waiting: dict[str | int, asyncio.Queue[Json]] = {}
         self.stream: asyncio.Queue[Json] = asyncio.Queue()
         self.current: asyncio.Queue[Json] | None = None
         self.calls = 0
-        self.reference = Reference(
-            self.post, name=options.name, era=era, extra_tools=options.tools, page=options.page, journal=options.journal
-        )  # fmt: skip
+        self.reference = build(options, Reference, self.post, era)
 
     def post(self, message: Json) -> None:
         """Called from the loop's thread, or from a slow tool's."""
@@ -138,10 +136,10 @@ class App:
         answers = session.waiting[request_id] = asyncio.Queue()
         try:
             session.reference.receive(message)
-            if self.options.bad == "late":
+            if self.options.bad == "late" and method == "tools/call":
                 await asyncio.sleep(self.options.seconds)
             streams = params.get("name") in STREAMS or method == "subscriptions/listen"
-            if streams or self.options.bad == "half_stream":
+            if streams or (self.options.bad == "half_stream" and method == "tools/call"):
                 await self.stream(answers, request_id, receive, send)
                 return
             first = await answers.get()

@@ -23,8 +23,8 @@ Tools, all with truthful annotations:
     extra_0000 ...         with `extra_tools`: each echoes its `text`, with a schema of ordinary size
 
 The journal, when there is one, is a file of JSON lines, each written before its effect can be seen:
-`{"event": "started", "pid"}`, `{"event": "received", "method", "id"?, "name"?}`, `{"event": "cancelled", "id"}`,
-`{"event": "ended"}`.
+`{"event": "started", "pid"}`, `{"event": "received", "method", "id"?, "name"?}`,
+`{"event": "cancelled", "id"}`, `{"event": "ended"}`.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def extra_tool(number: int) -> Json:
     """One of the many tools that a test of long lists asks for."""
     return tool(
         f"extra_{number:04}",
-        f"Extra tool {number}: looks something up in a place that does not exist and returns the text it got.",
+        f"Extra tool {number}: looks something up in a place that does not exist, returns the text.",
         {
             "text": {"type": "string", "description": "What to look up.", "maxLength": 10_000},
             "limit": {"type": "integer", "description": "How many to return.", "minimum": 1, "default": 10},
