@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+SOCKET_PATH_BYTES_MAX = 100
+"""The longest path a socket is given: macOS takes 103 bytes, Linux 107."""
 
 
 def default_home() -> Path:
@@ -30,6 +32,8 @@ def _runtime_folder() -> Path:
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime and Path(runtime).is_dir():
         return Path(runtime) / "omni-hub"
+    import tempfile  # a third of this module's import time, seldom needed
+
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
     return Path(tempfile.gettempdir()) / f"omni-hub-{user}"
 
@@ -109,15 +113,23 @@ class Home:
         return self.root / "skills"
 
     @property
-    def socket_path(self) -> Path:
-        """The local socket, in the runtime folder under a name hashed from the home."""
+    def socket_paths(self) -> tuple[Path, ...]:
+        """Where the local socket may lie, best first.
+
+        In the home, because clients do not agree on the environment that names a
+        runtime folder and some systems sweep theirs; else, where that path is too
+        long or its file system holds no sockets, in the runtime folder under a name
+        hashed from the home.
+        """
+        inside = self.root / "hub.sock"
         digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
-        return _runtime_folder() / f"{digest}.sock"
+        outside = _runtime_folder() / f"{digest}.sock"
+        return (inside, outside) if len(os.fsencode(inside)) <= SOCKET_PATH_BYTES_MAX else (outside,)
 
     @property
-    def port_file(self) -> Path:
-        """Port and secret of the loopback listener, where Unix sockets do not exist."""
-        return self.root / "hub.port"
+    def address_file(self) -> Path:
+        """Where the hub listens: its socket, or port and secret; readable by the owner alone."""
+        return self.root / "hub.address"
 
     def for_servers_file(self, servers_file: Path) -> Home:
         """The home that a servers file outside this home gets, under this one, by its path."""
