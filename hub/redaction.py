@@ -8,7 +8,7 @@ URL), or because somebody said so (`Redactor.hide`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from urllib.parse import parse_qsl, urlsplit
 
 HIDDEN = "***"
@@ -16,7 +16,7 @@ HIDDEN = "***"
 
 _SECRET_NAME = re.compile(
     r"(^|[_\-.])(key|keys|apikey|token|tokens|secret|secrets|password|passwd|passphrase|pass|pwd|pat|auth"
-    r"|authorization|credential|credentials|cookie|dsn|session|signature|sig)($|[_\-.])",
+    r"|authorization|credential|credentials|cookie|dsn|signature|sig)($|[_\-.])",
     re.IGNORECASE,
 )
 _CAMEL_STEP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -41,6 +41,11 @@ _LENGTH_MIN = 6
 def names_a_secret(name: str) -> bool:
     """Whether what goes by this name is a secret: `GITHUB_TOKEN`, `X-Api-Key`, `apiKey`."""
     return _SECRET_NAME.search(_CAMEL_STEP.sub("_", name)) is not None
+
+
+def secret_values(environ: Mapping[str, str | None]) -> set[str]:
+    """The values in an environment that go by a secret's name."""
+    return {value for name, value in environ.items() if value and names_a_secret(name)}
 
 
 def hide_shapes(text: str) -> str:

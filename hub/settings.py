@@ -9,6 +9,7 @@ from this module.
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -16,10 +17,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
-    DotEnvSettingsSource,
-    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from hub.errors import ConfigError
@@ -149,10 +149,14 @@ class SkillsSettings(_Table):
     """How long one skill tool may take."""
     fs_roots: tuple[Path, ...] = ()
     """Folders that the `fs` skill may read. Empty: nothing, until a folder is listed here."""
+    fs_bytes_max: int = Field(default=16 * 1024 * 1024, ge=1024)
+    """The largest file that the `fs` skill reads or searches, in bytes."""
     web_private_addresses: bool = False
     """Whether `web.fetch` may reach loopback and private addresses."""
     web_bytes_max: int = Field(default=2 * 1024 * 1024, ge=1024)
     """The largest page `web.fetch` downloads, in bytes."""
+    web_deadline_s: float = Field(default=20.0, gt=0, le=600)
+    """How long `web.fetch` may take over one page, redirects included."""
 
 
 class LogSettings(_Table):
@@ -174,6 +178,10 @@ class Settings(BaseSettings):
         extra="forbid",
         env_prefix="HUB_",
         env_nested_delimiter="__",
+        # Clients pass on `HUB_MODEL=` when they were given nothing.
+        env_ignore_empty=True,
+        # `.env` holds provider keys too; of the hub's own names every one must be known.
+        dotenv_filtering="match_prefix",
         use_attribute_docstrings=True,
     )
 
@@ -205,19 +213,16 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment, then `.env`, then the file, which arrives as init values."""
+        """The environment, then `.env`, then `hub.toml`, which arrives as init values."""
         return env_settings, dotenv_settings, init_settings
-
-
-class _HomeSettings(Settings):
-    """`Settings` for one home; `load` binds its `.env`."""
 
 
 def load(home: Home) -> Settings:
     """Read the settings of a home.
 
     Raises:
-        ConfigError: `hub.toml`, `.env` or a `HUB_*` variable is wrong; names the key.
+        ConfigError: `hub.toml`, `.env` or a `HUB_*` variable is wrong; names the place and
+            the key, never the value.
     """
     table: dict[str, Any] = {}
     try:
@@ -228,39 +233,42 @@ def load(home: Home) -> Settings:
         raise ConfigError(f"{home.settings_file}: not valid TOML: {error}") from None
     except OSError as error:
         raise ConfigError(f"{home.settings_file}: cannot be read: {error.strerror}") from None
-
-    class BoundSettings(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            dotenv = _HubDotEnv(settings_cls, env_file=home.env_file, env_file_encoding="utf-8")
-            return EnvSettingsSource(settings_cls), dotenv, init_settings
-
     try:
-        return BoundSettings(**table)
+        return Settings(_env_file=home.env_file, **table)
     except ValidationError as error:
-        raise ConfigError(_explain(error, home)) from None
+        raise ConfigError(_explain(error, home, table)) from None
+    except SettingsError as error:
+        raise ConfigError(
+            f"a HUB_* variable, or {home.env_file}: {error}: "
+            'lists and tables are written as JSON, for example ["a", "b"]'
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{home.env_file}: is not UTF-8 text") from None
+    except OSError as error:
+        raise ConfigError(f"{home.env_file}: cannot be read: {error.strerror}") from None
 
 
-class _HubDotEnv(DotEnvSettingsSource):
-    """`.env` in the home, which also holds provider keys that are no settings."""
-
-    def __call__(self) -> dict[str, Any]:
-        known = Settings.model_fields
-        return {key: value for key, value in super().__call__().items() if key in known}
-
-
-def _explain(error: ValidationError, home: Home) -> str:
-    """One line for each wrong key, without the value: it may be a secret."""
+def _explain(error: ValidationError, home: Home, table: dict[str, Any]) -> str:
+    """One line for each wrong key with the place it stands in, without the value: it may be a secret."""
+    in_environment = {name.upper() for name in os.environ}
     lines = []
     for problem in error.errors(include_url=False, include_input=False):
-        key = ".".join(str(part) for part in problem["loc"])
-        variable = "HUB_" + "__".join(str(part) for part in problem["loc"]).upper()
-        lines.append(f"{home.settings_file} (or {variable}): {key}: {problem['msg']}")
+        parts = [str(part) for part in problem["loc"]]
+        variables = {"HUB_" + "__".join(parts[:end]).upper() for end in range(1, len(parts) + 1)}
+        if found := variables & in_environment:
+            place = f"the variable {found.pop()}"
+        else:
+            place = str(home.settings_file if _holds(table, parts) else home.env_file)
+        lines.append(f"{place}: {'.'.join(parts)}: {problem['msg']}")
     return "\n".join(lines)
+
+
+def _holds(table: Any, parts: list[str]) -> bool:
+    """Whether a TOML table has a value at this path, or ends on the way to it."""
+    for part in parts:
+        if not isinstance(table, dict):
+            return True
+        if part not in table:
+            return False
+        table = table[part]
+    return True
