@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from hub.calls import Json
 from hub.llm.answer import Answer, Finish, ToolRequest, Usage
 from hub.llm.choice import Choice, choose, configured
-from hub.llm.failures import Cut, Failure, failure, timed_out
+from hub.llm.failures import Failure, NoAnswer, failure, timed_out
 from hub.llm.names import NameMap
 
 if TYPE_CHECKING:
@@ -180,8 +180,8 @@ class LiteLLM:
         for attempt in range(self._retries_max + 1):
             try:
                 return await self._ask(choice, request, names, heard, deadline_s)
-            except (openai.OpenAIError, Cut) as error:
-                failed = failure(error, choice)
+            except (openai.OpenAIError, NoAnswer) as error:
+                failed = failure(error, choice, begun=heard.begun)
             heard.restart(failed.error.message)
             log.warning(
                 "model failed",
@@ -227,7 +227,7 @@ class LiteLLM:
         """Pass a stream on as it comes, and put it together.
 
         Raises:
-            Cut: It ended without a reason to end.
+            NoAnswer: It ended without a reason to end.
         """
         litellm = await self._loaded()
         chunks = []
@@ -243,12 +243,12 @@ class LiteLLM:
         if not chunks or (
             stream.received_finish_reason is None and stream.intermittent_finish_reason is None
         ):
-            raise Cut
+            raise NoAnswer
         return litellm.stream_chunk_builder(chunks, messages=request["messages"])
 
     def _answer(self, response: Any, choice: Choice, names: NameMap) -> Answer:
         if not getattr(response, "choices", None):
-            raise Cut
+            raise NoAnswer
         first = response.choices[0]
         message = names.to_public(_assistant_message(first.message))
         requests = tuple(
@@ -319,17 +319,17 @@ class _Hearing:
     ) -> None:
         self._on_text = on_text
         self._on_restart = on_restart
-        self._heard = False
+        self.begun = False
 
     def text(self, text: str) -> None:
-        self._heard = True
+        self.begun = True
         if self._on_text is not None:
             self._on_text(text)
 
     def restart(self, why: str) -> None:
-        if self._heard and self._on_restart is not None:
+        if self.begun and self._on_restart is not None:
             self._on_restart(why)
-        self._heard = False
+        self.begun = False
 
 
 def _load() -> ModuleType:

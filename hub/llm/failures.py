@@ -7,18 +7,15 @@ one table that translates them.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from hub.errors import ModelError, ModelTimeout
 from hub.llm.choice import Choice
+from hub.redaction import HIDDEN, bare_url, hide_shapes
 
 _TEXT_CHARS_MAX = 400
-
-_KEY_LIKE = re.compile(
-    r"\b(?:sk|pk|rk|xai|gsk|AIza|key|Bearer)[-_ ]?[A-Za-z0-9*_.-]{8,}|\b[A-Za-z0-9_-]{32,}\b"
-)
-"""What looks like a key; providers quote the key they refuse."""
 
 _TRANSIENT = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 
@@ -38,21 +35,22 @@ class Failure:
     retry_after_s: float | None = None
 
 
-class Cut(Exception):
-    """A stream that ended before the model said that it had."""
+class NoAnswer(Exception):
+    """A stream that ended although the model had not said that it was done."""
 
 
-def failure(error: Exception, choice: Choice) -> Failure:
+def failure(error: Exception, choice: Choice, *, begun: bool) -> Failure:
     """Translate what LiteLLM raised.
 
     Args:
-        error: An `openai.OpenAIError`, or `Cut`.
+        error: An `openai.OpenAIError`, or `NoAnswer`.
         choice: The model that was asked.
+        begun: Whether some of the answer had come already.
     """
     import openai
 
-    where = f"model {choice.model!r}" + (f" at {_address(choice.api_base)}" if choice.api_base else "")
-    if isinstance(error, Cut):
+    where = f"model {choice.model!r}" + (f" at {bare_url(choice.api_base)}" if choice.api_base else "")
+    if begun and (isinstance(error, NoAnswer) or _caused_by_connection(error)):
         return Failure(ModelError(f"{where} broke off in the middle of its answer. Try again"), True)
     if isinstance(error, openai.APITimeoutError):
         return Failure(ModelTimeout(f"{where} did not answer in time"), True)
@@ -69,13 +67,14 @@ def failure(error: Exception, choice: Choice) -> Failure:
         return Failure(ModelError(text, status=status), False)
     if isinstance(error, openai.BadRequestError | openai.UnprocessableEntityError):
         return Failure(ModelError(f"{where} refused the request. It said: {said}", status=status), False)
-    if isinstance(error, openai.APIStatusError) and not _unreachable(error):
-        text = f"{where} failed with status {status}. Try again later. It said: {said}"
-        return Failure(ModelError(text, status=status), status in _TRANSIENT, _retry_after(error))
-    if _unreachable(error):
+    if _caused_by_connection(error):
         text = f"{where} cannot be reached. Check that it runs and that api_base is right"
         return Failure(ModelError(text), True)
-    return Failure(ModelError(f"{where} sent something that is no answer. It said: {said}"), True)
+    if isinstance(error, openai.APIStatusError) and not _caused_by_parsing(error):
+        text = f"{where} failed with status {status}. Try again later. It said: {said}"
+        return Failure(ModelError(text, status=status), status in _TRANSIENT, _retry_after(error))
+    text = f"{where} sent something that is no answer. Check that api_base is the base URL of a model's API"
+    return Failure(ModelError(text), True)
 
 
 def timed_out(choice: Choice, deadline_s: float) -> ModelTimeout:
@@ -87,44 +86,44 @@ def timed_out(choice: Choice, deadline_s: float) -> ModelTimeout:
     )
 
 
-def _unreachable(error: BaseException) -> bool:
+def _caused_by_connection(error: BaseException) -> bool:
     """Whether the connection failed, which LiteLLM tells as an internal error of the provider."""
     import httpx
 
+    return any(isinstance(cause, httpx.TransportError | OSError) for cause in _causes(error))
+
+
+def _caused_by_parsing(error: BaseException) -> bool:
+    """Whether what came could not be read, which LiteLLM tells as an internal error as well."""
+    return any(
+        isinstance(cause, ValueError) or ("choices" in str(cause) and "not a list" in str(cause))
+        for cause in _causes(error)
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what led to it; ten at most, which guards against a cycle."""
     cause: BaseException | None = error
-    # The chain is short; the bound guards against a cycle.
     for _ in range(10):
         if cause is None:
-            return False
-        if isinstance(cause, httpx.TransportError | ConnectionError):
-            return True
+            return
+        yield cause
         cause = cause.__cause__ or cause.__context__
-    return False
 
 
 def _said(error: Exception, choice: Choice) -> str:
     """The provider's own words: one line, bounded, without anything that looks like a key."""
     text = str(getattr(error, "message", "") or error)
-    text = re.sub(r"^(?:litellm\.)?(?:\w+: )*", "", text)
+    text = re.sub(r"^(?:litellm\.)?(?:\w+: )*(?:\w+Exception - )?", "", text)
     if choice.api_key:
-        text = text.replace(choice.api_key, "[key]")
-    text = " ".join(_KEY_LIKE.sub("[key]", text).split())
+        text = text.replace(choice.api_key, HIDDEN)
+    text = " ".join(hide_shapes(text).split())
     return text[:_TEXT_CHARS_MAX] + ("…" if len(text) > _TEXT_CHARS_MAX else "")
 
 
-def _address(api_base: str) -> str:
-    """A URL without user, password and query, which may hold secrets."""
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(api_base)
-    host = parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{host}{port}{parts.path}"
-
-
 def _retry_after(error: Any) -> float | None:
-    response = getattr(error, "response", None)
-    header = response.headers.get("retry-after") if response is not None else None
+    headers = getattr(error, "litellm_response_headers", None)
+    header = headers.get("retry-after") if headers else None
     try:
         return max(0.0, float(header)) if header is not None else None
     except ValueError:
