@@ -71,7 +71,6 @@ def resolve(
     """
     base = base_home(environ)
     target = base if home is None else Home.at(home)
-    unapproved = None
     if servers_file is not None:
         chosen = _canonical(folder / Path(servers_file).expanduser())
         if not chosen.is_file():
