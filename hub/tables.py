@@ -69,20 +69,22 @@ turns = Table(
     Column("usage", JSON),
     Column("model", String(255)),
     Column("recall_id", String(64)),
-    Column("toolset", String(64), ForeignKey("toolsets.digest")),
+    Column("prompt", String(64), ForeignKey("prompts.digest")),
+    Column("context", JSON),
     Column("timings", JSON),
     Column("error", Text),
     UniqueConstraint("session_id", "seq"),
 )
 """One row for each turn, written once when the turn ends; `seq` counts from 1 in a session."""
 
-toolsets = Table(
-    "toolsets",
+prompts = Table(
+    "prompts",
     metadata,
     Column("digest", String(64), primary_key=True),
+    Column("system", Text, nullable=False),
     Column("tools", JSON, nullable=False),
 )
-"""The tool definitions that turns offered to the model, each distinct list once, by its SHA-256."""
+"""System prompts with the tools offered beside them, each distinct pair once, by its SHA-256."""
 
 steps = Table(
     "steps",

@@ -102,10 +102,11 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_steps_session_id"), "steps", ["session_id"], unique=False)
     op.create_table(
-        "toolsets",
+        "prompts",
         sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("system", sa.Text(), nullable=False),
         sa.Column("tools", sa.JSON(), nullable=False),
-        sa.PrimaryKeyConstraint("digest", name=op.f("pk_toolsets")),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_prompts")),
     )
     op.create_table(
         "feedback",
@@ -179,13 +180,14 @@ def upgrade() -> None:
         sa.Column("usage", sa.JSON(), nullable=True),
         sa.Column("model", sa.String(length=255), nullable=True),
         sa.Column("recall_id", sa.String(length=64), nullable=True),
-        sa.Column("toolset", sa.String(length=64), nullable=True),
+        sa.Column("prompt", sa.String(length=64), nullable=True),
+        sa.Column("context", sa.JSON(), nullable=True),
         sa.Column("timings", sa.JSON(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
             ["session_id"], ["sessions.session_id"], name=op.f("fk_turns_session_id"), ondelete="CASCADE"
         ),
-        sa.ForeignKeyConstraint(["toolset"], ["toolsets.digest"], name=op.f("fk_turns_toolset")),
+        sa.ForeignKeyConstraint(["prompt"], ["prompts.digest"], name=op.f("fk_turns_prompt")),
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_turns")),
         sa.UniqueConstraint("session_id", "seq", name=op.f("uq_turns_session_id_seq")),
     )
