@@ -173,13 +173,12 @@ class HttpClient:
         return _result(await self._post(message, extra))
 
     async def _post(self, message: Json, extra: Mapping[str, str]) -> Json:
-        if self._idle:
-            reader, writer = self._idle.pop()
-        else:
-            reader, writer = await asyncio.open_connection(self._host, self._port, limit=LINE_BYTES_MAX)
+        reader, writer = await self._connection()
         body = json.dumps(message, separators=(",", ":")).encode()
         lines = [f"{key}: {value}" for key, value in (self._headers | dict(extra)).items()]
-        head = f"POST {self._path} HTTP/1.1\r\nContent-Length: {len(body)}\r\n" + "\r\n".join(lines) + "\r\n\r\n"
+        head = (
+            f"POST {self._path} HTTP/1.1\r\nContent-Length: {len(body)}\r\n" + "\r\n".join(lines) + "\r\n\r\n"
+        )
         writer.write(head.encode() + body)
         status_line, *raw = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {key.lower(): value.strip() for key, _, value in (line.partition(":") for line in raw)}
@@ -204,6 +203,15 @@ class HttpClient:
         except ValueError:
             raise RequestFailed(f"HTTP {status}: {content[:200]!r}") from None
         return answer
+
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """One that the server has not closed meanwhile, or a new one."""
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof() and not writer.is_closing():
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection(self._host, self._port, limit=LINE_BYTES_MAX)
 
     async def close(self) -> None:
         """Close every connection."""
