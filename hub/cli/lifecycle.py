@@ -1,0 +1,76 @@
+"""`hub serve`, `status`, `stop`, `doctor`: the hub as a process."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hub.cli import views
+from hub.cli.invocation import Invocation, command, fail
+from hub.rendezvous import NotRunning
+
+STOP_DEADLINE_S = 30.0
+"""How long `hub stop` waits for the hub to let go of its home."""
+
+HOST = Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="The address to listen on.")]
+PORT = Annotated[
+    int | None, typer.Option("--port", "-p", min=0, max=65535, help="The port; 0 takes a free one.")
+]
+NO_AUTH = Annotated[bool, typer.Option("--no-auth", help="Ask for no key. Only for loopback addresses.")]
+
+
+def add_to(root: typer.Typer) -> None:
+    """Add the commands to the tree."""
+    command(root, "serve", rich_help_panel="For clients")(serve)
+    command(root, "gateway", rich_help_panel="For clients", hidden=True)(serve)
+    command(root, "status", rich_help_panel="Look after it")(status)
+    command(root, "stop", rich_help_panel="Look after it")(stop)
+    command(root, "doctor", rich_help_panel="Look after it")(doctor)
+
+
+async def serve(
+    invocation: Invocation, host: HOST = None, port: PORT = None, no_auth: NO_AUTH = False
+) -> None:
+    """Serve MCP and HTTP in the foreground, until Ctrl+C. Also: hub gateway."""
+    from hub.app import run_serve
+
+    place = invocation.approved_place()
+    await run_serve(place, host=host, port=port, auth=not no_auth)
+
+
+async def status(invocation: Invocation) -> None:
+    """Say how the hub is; starts none."""
+    try:
+        async with invocation.hub(start=False) as hub:
+            answer = {"running": True, **await hub.request("hub/status", {})}
+    except NotRunning:
+        answer = {"running": False, "home": str(invocation.place.home.root)}
+    invocation.show(answer, views.status)
+    if not answer["running"]:
+        fail(3)
+
+
+async def stop(invocation: Invocation) -> None:
+    """Stop the hub; clients that are attached start it again when they need it."""
+    import asyncio
+
+    try:
+        async with invocation.hub(start=False) as hub:
+            answer = await hub.request("hub/stop", {})
+            # The hub closes the connection as the last thing it does before it ends.
+            async with asyncio.timeout(STOP_DEADLINE_S):
+                await hub.wait_closed()
+    except NotRunning:
+        answer = {"stopped": False}
+    invocation.show(answer, views.stopped)
+
+
+async def doctor(invocation: Invocation) -> None:
+    """Look for what could be wrong, and say what to do about it."""
+    from hub.cli import checks
+
+    found = await checks.run(invocation.place)
+    invocation.show({"checks": found}, views.checks)
+    if any(check["state"] == "error" for check in found):
+        fail()

@@ -1,0 +1,398 @@
+"""The command line's face: private methods on the hub's local socket.
+
+A connection whose hello said `control` speaks JSON-RPC with the methods of this
+module. They are no part of MCP and change with any version: whoever connects is
+of the same installation.
+
+    hub/status   hub/stop
+    hub/tools.list | show | search | call      a call reports `notifications/progress`
+    hub/servers.list | test
+    hub/memory.store | recall | feedback | forget | list | stats
+    hub/sessions.list | show | delete
+    hub/run_turn                               reports each step as `hub/event`
+    hub/serve                                  opens the HTTP faces while the connection lives
+
+What is heavy, the memory and the agent, is opened by the first method that needs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hub.calls import Caller, Json
+from hub.channels import LineChannel
+from hub.errors import METHOD_NOT_FOUND, InvalidArguments, RpcError
+from hub.jsonrpc import Peer, Request
+
+if TYPE_CHECKING:
+    from hub.agent import Agent
+    from hub.memory import Memory, Provenance, Scope
+    from hub.sessions import Sessions
+
+
+class Router(Protocol):
+    """What the command line needs of `hub.router.Router`."""
+
+    def tools(self) -> list[Json]: ...
+
+    async def call_tool(
+        self,
+        caller: Caller,
+        name: str,
+        arguments: Json,
+        *,
+        deadline_s: float | None = None,
+        on_progress: Callable[[float, float | None, str | None], None] | None = None,
+    ) -> Json: ...
+
+
+class RunningHub(Protocol):
+    """The hub that a control connection works on."""
+
+    @property
+    def router(self) -> Router: ...
+
+    def status(self) -> Json:
+        """How the hub and each of its servers are; never waits."""
+        ...
+
+    def stop(self) -> None:
+        """Begin to end the hub; returns at once."""
+        ...
+
+    async def memory(self) -> Memory:
+        """The memory, opened when it is first asked for."""
+        ...
+
+    async def sessions(self) -> Sessions:
+        """The agent's sessions, opened when they are first asked for."""
+        ...
+
+    async def agent(self) -> Agent:
+        """The agent, made when it is first asked for."""
+        ...
+
+    def open_http(self, host: str | None, port: int | None, auth: bool) -> AbstractAsyncContextManager[Json]:
+        """Open the HTTP faces until the context ends; yields where they are."""
+        ...
+
+
+REQUESTS_MAX = 32
+"""How many requests one command may have running; it needs one."""
+
+P = TypeVar("P", bound=BaseModel)
+
+
+class _Params(BaseModel):
+    """The params of a method: closed, so that a slip of either side is seen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ToolsList(_Params):
+    server: str | None = None
+
+
+class ToolsShow(_Params):
+    name: str
+
+
+class ToolsSearch(_Params):
+    query: str
+    limit: int = Field(default=8, ge=1, le=100)
+
+
+class ToolsCall(_Params):
+    name: str
+    arguments: Json = {}
+    deadline_s: float | None = Field(default=None, gt=0)
+    meta: Json = Field(default={}, alias="_meta")
+
+
+class ServersTest(_Params):
+    name: str
+
+
+class MemoryStore(_Params):
+    text: str
+    intent: str | None = None
+    outcome: str | None = None
+    scope: str | None = None
+
+
+class MemoryRecall(_Params):
+    query: str
+    k2: int | None = Field(default=None, ge=1, le=100)
+    scope: str | None = None
+
+
+class MemoryFeedback(_Params):
+    about: str
+    reward: float = Field(ge=0, le=1)
+    used_ids: list[str] | None = None
+
+
+class MemoryForget(_Params):
+    episode_ids: list[str] = Field(min_length=1)
+
+
+class MemoryList(_Params):
+    limit: int = Field(default=20, ge=1, le=1000)
+    scope: str | None = None
+
+
+class SessionsList(_Params):
+    limit: int = Field(default=20, ge=1, le=1000)
+
+
+class SessionsShow(_Params):
+    session_id: str
+    limit: int = Field(default=20, ge=1, le=10_000)
+
+
+class SessionsDelete(_Params):
+    session_id: str
+
+
+class RunTurn(_Params):
+    message: str
+    session_id: str = "default"
+
+
+class Serve(_Params):
+    host: str | None = None
+    port: int | None = Field(default=None, ge=0, le=65535)
+    auth: bool = True
+
+
+class ControlConnection:
+    """One command's conversation with the hub.
+
+    Args:
+        hub: The running hub.
+        caller: Who asks; its project is the folder the command runs in.
+    """
+
+    def __init__(self, hub: RunningHub, caller: Caller) -> None:
+        self._hub = hub
+        self._caller = caller
+        self._methods: dict[str, Callable[[Request], Awaitable[Json]]] = {
+            "hub/status": self._status,
+            "hub/stop": self._stop,
+            "hub/tools.list": self._tools_list,
+            "hub/tools.show": self._tools_show,
+            "hub/tools.search": self._tools_search,
+            "hub/tools.call": self._tools_call,
+            "hub/servers.list": self._servers_list,
+            "hub/servers.test": self._servers_test,
+            "hub/memory.store": self._memory_store,
+            "hub/memory.recall": self._memory_recall,
+            "hub/memory.feedback": self._memory_feedback,
+            "hub/memory.forget": self._memory_forget,
+            "hub/memory.list": self._memory_list,
+            "hub/memory.stats": self._memory_stats,
+            "hub/sessions.list": self._sessions_list,
+            "hub/sessions.show": self._sessions_show,
+            "hub/sessions.delete": self._sessions_delete,
+            "hub/run_turn": self._run_turn,
+            "hub/serve": self._serve,
+        }
+
+    async def on_request(self, request: Request) -> Json:
+        """Answer one private method."""
+        method = self._methods.get(request.method)
+        if method is None:
+            raise RpcError({"code": METHOD_NOT_FOUND, "message": f"no such method: {request.method}"})
+        return await method(request)
+
+    def on_notification(self, method: str, params: Json) -> None:
+        """A command sends none that matter."""
+
+    # -- the hub
+
+    async def _status(self, request: Request) -> Json:
+        return self._hub.status()
+
+    async def _stop(self, request: Request) -> Json:
+        self._hub.stop()
+        return {"stopped": True}
+
+    async def _serve(self, request: Request) -> Json:
+        asked = _read(Serve, request)
+        async with self._hub.open_http(asked.host, asked.port, asked.auth) as where:
+            request.peer.notify("hub/event", {"type": "serving", **where})
+            # The faces stay open until the connection ends, which cancels this request.
+            await asyncio.Event().wait()
+        raise AssertionError("the wait above only ends by cancellation")
+
+    # -- tools and servers
+
+    async def _tools_list(self, request: Request) -> Json:
+        server = _read(ToolsList, request).server
+        tools = self._hub.router.tools()
+        if server is not None:
+            tools = [tool for tool in tools if self._hub.router.server_of(tool["name"]) == server]
+        return {"tools": tools}
+
+    async def _tools_show(self, request: Request) -> Json:
+        name = _read(ToolsShow, request).name
+        return self._hub.router.tool(name)
+
+    async def _tools_search(self, request: Request) -> Json:
+        asked = _read(ToolsSearch, request)
+        return {"tools": self._hub.router.search(asked.query, asked.limit)}
+
+    async def _tools_call(self, request: Request) -> Json:
+        asked = _read(ToolsCall, request)
+        token = asked.meta.get("progressToken")
+
+        def report(progress: float, total: float | None, message: str | None) -> None:
+            params: Json = {"progressToken": token, "progress": progress}
+            if total is not None:
+                params["total"] = total
+            if message is not None:
+                params["message"] = message
+            request.peer.notify("notifications/progress", params)
+
+        return await self._hub.router.call_tool(
+            self._caller,
+            asked.name,
+            asked.arguments,
+            deadline_s=asked.deadline_s,
+            on_progress=None if token is None else report,
+        )
+
+    async def _servers_list(self, request: Request) -> Json:
+        return self._hub.servers()
+
+    async def _servers_test(self, request: Request) -> Json:
+        return await self._hub.test_server(_read(ServersTest, request).name)
+
+    # -- memory
+
+    async def _memory_store(self, request: Request) -> Json:
+        asked = _read(MemoryStore, request)
+        memory = await self._hub.memory()
+        episode = await memory.store(
+            asked.text,
+            intent=asked.intent,
+            outcome=asked.outcome,
+            scope=self._scopes(asked.scope)[0],
+            provenance=self._provenance(),
+        )
+        return as_json(episode)
+
+    async def _memory_recall(self, request: Request) -> Json:
+        asked = _read(MemoryRecall, request)
+        memory = await self._hub.memory()
+        return as_json(await memory.recall(asked.query, scopes=self._scopes(asked.scope), k2=asked.k2))
+
+    async def _memory_feedback(self, request: Request) -> Json:
+        asked = _read(MemoryFeedback, request)
+        memory = await self._hub.memory()
+        return as_json(
+            await memory.feedback(asked.about, asked.reward, used_ids=asked.used_ids, source="user")
+        )
+
+    async def _memory_forget(self, request: Request) -> Json:
+        memory = await self._hub.memory()
+        return {"forgotten": await memory.forget(_read(MemoryForget, request).episode_ids)}
+
+    async def _memory_list(self, request: Request) -> Json:
+        asked = _read(MemoryList, request)
+        memory = await self._hub.memory()
+        scopes = None if asked.scope is None else self._scopes(asked.scope)
+        return {"episodes": as_json(await memory.list(scopes=scopes, limit=asked.limit))}
+
+    async def _memory_stats(self, request: Request) -> Json:
+        memory = await self._hub.memory()
+        return as_json(await memory.stats())
+
+    def _scopes(self, scope: str | None) -> list[Scope]:
+        """The scopes that a command means: the one it names, else its folder's and the global one."""
+        from hub.memory import GLOBAL, Scope
+
+        project = [Scope("project", self._caller.project)] if self._caller.project else []
+        if scope is None:
+            return [*project, GLOBAL]
+        if scope == "project":
+            return project or [GLOBAL]
+        return [Scope.parse(scope)]
+
+    def _provenance(self) -> Provenance:
+        from hub.memory import Provenance
+
+        return Provenance(client=self._caller.name, project=self._caller.project)
+
+    # -- sessions and turns
+
+    async def _sessions_list(self, request: Request) -> Json:
+        sessions = await self._hub.sessions()
+        return {"sessions": as_json(await sessions.entries(_read(SessionsList, request).limit))}
+
+    async def _sessions_show(self, request: Request) -> Json:
+        asked = _read(SessionsShow, request)
+        sessions = await self._hub.sessions()
+        turns = await sessions.show(asked.session_id)
+        return {"session_id": asked.session_id, "turns": as_json(turns[-asked.limit :])}
+
+    async def _sessions_delete(self, request: Request) -> Json:
+        asked = _read(SessionsDelete, request)
+        sessions = await self._hub.sessions()
+        await sessions.delete(asked.session_id)
+        return {"session_id": asked.session_id, "deleted": True}
+
+    async def _run_turn(self, request: Request) -> Json:
+        asked = _read(RunTurn, request)
+        if not asked.message.strip():
+            raise InvalidArguments("the message is empty")
+        agent = await self._hub.agent()
+        result = await agent.run_turn(
+            self._caller,
+            asked.session_id,
+            asked.message,
+            on_event=lambda event: request.peer.notify("hub/event", event.to_json()),
+        )
+        return as_json(result)
+
+
+def open_channel(hub: RunningHub, caller: Caller, message_bytes_max: int) -> LineChannel:
+    """The protocol that carries a control connection on, once its hello has been answered."""
+    channel = LineChannel(message_bytes_max)
+    channel.receiver = Peer(channel, ControlConnection(hub, caller), requests_max=REQUESTS_MAX)
+    return channel
+
+
+def as_json(value: Any) -> Any:
+    """A result as JSON: dataclasses as objects, a scope as the text that names it."""
+    from hub.memory import Scope
+
+    if isinstance(value, Scope):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: as_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    return value
+
+
+def _read(params: type[P], request: Request) -> P:
+    """A request's params, checked.
+
+    Raises:
+        InvalidArguments: They do not fit.
+    """
+    try:
+        return params.model_validate(request.params)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise InvalidArguments(f"{request.method}: {where}: {problem['msg']}") from None
