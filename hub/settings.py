@@ -151,6 +151,8 @@ class SkillsSettings(_Table):
     """Folders that the `fs` skill may read. Empty: nothing, until a folder is listed here."""
     fs_bytes_max: int = Field(default=16 * 1024 * 1024, ge=1024)
     """The largest file that the `fs` skill reads or searches, in bytes."""
+    fs_search_deadline_s: float = Field(default=20.0, gt=0, le=600)
+    """How long `fs.search` may look before it returns what it has found so far."""
     web_private_addresses: bool = False
     """Whether `web.fetch` may reach loopback and private addresses."""
     web_bytes_max: int = Field(default=2 * 1024 * 1024, ge=1024)

@@ -12,6 +12,7 @@ from fastmcp.exceptions import ToolError
 
 ROOTS_VARIABLE = "HUB_SKILLS__FS_ROOTS"
 BYTES_VARIABLE = "HUB_SKILLS__FS_BYTES_MAX"
+SEARCH_VARIABLE = "HUB_SKILLS__FS_SEARCH_DEADLINE_S"
 HOW_TO_ALLOW = (
     "The user can allow a folder: fs_roots = ['/path/to/folder'] under [skills] in hub.toml, "
     f"or {ROOTS_VARIABLE}='[\"/path/to/folder\"]' in the environment."
@@ -40,6 +41,11 @@ def allowed_roots() -> tuple[Path, ...]:
 def file_bytes_max() -> int:
     """The largest file that is read or searched."""
     return int(os.environ.get(BYTES_VARIABLE, 16 * 1024 * 1024))
+
+
+def search_deadline_s() -> float:
+    """How long one search may take."""
+    return float(os.environ.get(SEARCH_VARIABLE, 20.0))
 
 
 def resolve(path: str) -> Path:

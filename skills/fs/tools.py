@@ -13,13 +13,12 @@ from typing import Annotated, Literal
 import regex
 from fastmcp.exceptions import ToolError
 from fastmcp.tools import tool
-from fs_roots import allowed_roots, file_bytes_max, is_allowed, read_bytes, resolve
+from fs_roots import allowed_roots, file_bytes_max, is_allowed, read_bytes, resolve, search_deadline_s
 from fs_text import decode
 from fs_walk import glob_matcher, scan, visible, walk_files
 from pydantic import BaseModel, Field
 
 READ_CHARS_MAX = 100_000
-SEARCH_DEADLINE_S = 20.0
 MATCH_CHARS_MAX = 400
 PATTERN_CHARS_MAX = 2000
 READ_ONLY = {"readOnlyHint": True, "destructiveHint": False, "idempotentHint": True, "openWorldHint": False}
@@ -237,7 +236,7 @@ def search(
     """Find files by name (`glob`), by a regular expression in their text (`pattern`), or by both."""
     if pattern is None and glob is None:
         raise ToolError("Say what to find: a pattern for the text, a glob for the names, or both.")
-    deadline = time.monotonic() + SEARCH_DEADLINE_S
+    deadline = time.monotonic() + search_deadline_s()
     wanted = glob_matcher(glob) if glob is not None else None
     compiled = _compile(pattern, ignore_case) if pattern is not None else None
     result = SearchResult(files=[], files_searched=0, files_skipped=0)

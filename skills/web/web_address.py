@@ -61,7 +61,7 @@ async def addresses_of(host: str, port: int, *, private: bool) -> list[str]:
     reachable = [address for address in addresses if private or is_public(address)]
     if not reachable:
         raise ToolError(
-            f"{host!r} is this machine or in a private network, and such addresses are refused. {HOW_TO_ALLOW}"
+            f"{host!r} is this machine or in a private network, which is refused. {HOW_TO_ALLOW}"
         )
     return reachable[:ADDRESSES_MAX]
 
