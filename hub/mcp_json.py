@@ -146,7 +146,7 @@ class EntryModel(BaseModel):
 
 
 class FileModel(BaseModel):
-    """The file as a whole; for its JSON Schema."""
+    """The servers behind a hub, in the format that MCP clients share."""
 
     # Built when the schema is asked for; reading a file needs the entries alone.
     model_config = ConfigDict(extra="allow", title="MCP servers behind the hub", defer_build=True)
