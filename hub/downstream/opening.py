@@ -1,0 +1,62 @@
+"""Opening a link to the server that an entry of `mcp.json` describes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import urlsplit
+
+from hub.downstream.links import Link, StdioLink
+from hub.downstream.process import Warden
+from hub.jsonrpc import Handler
+from hub.server_entry import ServerEntry, child_environment
+from hub.settings import DownstreamSettings
+
+OpenLink = Callable[[ServerEntry, Handler], Awaitable[Link]]
+"""Opens a link to an entry's server; the seam at which a simulation puts its own."""
+
+
+def link_opener(
+    settings: DownstreamSettings, environ: Mapping[str, str], warden: Warden, *, message_bytes_max: int
+) -> OpenLink:
+    """The opener of real links.
+
+    Args:
+        settings: Deadlines and bounds.
+        environ: What children's environments are made from.
+        warden: Ends children if the hub is killed.
+        message_bytes_max: The longest message accepted from a server.
+    """
+
+    async def open_link(entry: ServerEntry, handler: Handler) -> Link:
+        if entry.transport == "stdio":
+            return await StdioLink.open(
+                [entry.command, *entry.args],
+                child_environment(entry, environ),
+                entry.cwd,
+                handler,
+                warden,
+                message_bytes_max=message_bytes_max,
+                stop_grace_s=settings.stop_grace_s,
+            )
+        from hub.downstream.remote import SseLink, StreamableHttpLink  # aiohttp, only where it is needed
+
+        kind = SseLink if entry.transport == "sse" else StreamableHttpLink
+        return kind(
+            entry.url,
+            entry.headers,
+            handler,
+            message_bytes_max=message_bytes_max,
+            connect_deadline_s=settings.connect_deadline_s,
+            # One for each call, and some for the standing stream and what goes beside calls.
+            connections_max=settings.calls_max + 8,
+        )
+
+    return open_link
+
+
+def describe(entry: ServerEntry) -> str:
+    """What an entry starts or reaches, without arguments or anything that could be a secret."""
+    if entry.transport == "stdio":
+        return entry.command
+    parts = urlsplit(entry.url)
+    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"

@@ -1,0 +1,398 @@
+"""Links over HTTP: Streamable HTTP in both eras, and the older HTTP with SSE.
+
+Every request is a POST of its own, and what the server sends on that POST's stream
+belongs to that request, so a push is attributed exactly. aiohttp carries the bytes,
+because it costs a third of what the SDK's client does per call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import aiohttp
+
+from hub import __version__, http_headers
+from hub.calls import Json
+from hub.errors import SERVER_ERROR, RpcError
+from hub.jsonrpc import Handler, Peer, PeerClosed, RequestId, decode, encode
+from hub.protocol import MODERN_VERSIONS
+from hub.sse import SseReader, SseTooLong
+
+log = logging.getLogger(__name__)
+
+_REOPEN_S = 1.0
+_REOPENS_MAX = 5
+_REDIRECTS = frozenset((301, 302, 303, 307, 308))
+
+
+class _Remote:
+    """What both HTTP transports share: a client session, its tasks, its bounds."""
+
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        handler: Handler,
+        *,
+        message_bytes_max: int,
+        connect_deadline_s: float,
+        connections_max: int,
+    ) -> None:
+        self.peer = Peer(self, handler, answer_garbage=False)
+        self._url = url
+        self._headers = dict(headers)
+        self._message_bytes_max = message_bytes_max
+        self._version: str | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._problem = ""
+        self._declared: dict[str, Mapping[tuple[str, ...], tuple[str, str]]] = {}
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=connections_max),
+            timeout=aiohttp.ClientTimeout(total=None, connect=connect_deadline_s),
+            headers={"user-agent": f"omni-hub/{__version__}"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=True,
+            auto_decompress=True,
+        )
+
+    # -- a `Channel` for its peer
+
+    @property
+    def full(self) -> bool:
+        return False  # each message has a request of its own; their number is bounded by the caller
+
+    def send(self, message: Json, headers: Mapping[str, str] | None = None) -> None:
+        # The task inherits the context, and with it the call that this message belongs to.
+        task = asyncio.get_running_loop().create_task(self._deliver(message, headers or {}))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def drain(self) -> None:
+        """There is no queue to drain."""
+
+    def close(self) -> None:
+        """Nothing is queued; `aclose` ends what is under way."""
+
+    async def _deliver(self, message: Json, headers: Mapping[str, str]) -> None:
+        raise NotImplementedError
+
+    # -- a `Link`
+
+    def use_version(self, version: str) -> None:
+        self._version = version
+
+    def headers_for(self, method: str, params: Json) -> Mapping[str, str] | None:
+        if self._version not in MODERN_VERSIONS:
+            return None
+        headers = {http_headers.METHOD: method}
+        named = params.get(http_headers.NAME_PARAMS.get(method, ""))
+        if isinstance(named, str):
+            headers[http_headers.NAME] = http_headers.encode_value(named)
+            if method == "tools/call" and (declared := self._declared.get(named)):
+                headers |= http_headers.param_headers(declared, params.get("arguments"))
+        return headers
+
+    def use_tools(self, tools: Sequence[Json]) -> None:
+        self._declared = {
+            tool["name"]: declared
+            for tool in tools
+            if (declared := http_headers.declared_params(tool.get("inputSchema")))
+        }
+
+    async def post_mortem(self) -> str:
+        return self._problem
+
+    def _lost(self, problem: str, request_id: RequestId | None = None, *, sent: bool = True) -> None:
+        """The server cannot be reached any more: end the conversation."""
+        self._problem = problem
+        if request_id is not None:
+            self.peer.fail(request_id, PeerClosed(problem, sent=sent))
+        self.peer.close(problem)
+
+    async def _end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._http.close()
+
+    # -- reading
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        """A whole body, within the bound.
+
+        Raises:
+            SseTooLong: It is longer.
+        """
+        parts, size = [], 0
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+            if size > self._message_bytes_max:
+                raise SseTooLong(f"a message was longer than {self._message_bytes_max:,} bytes")
+            parts.append(chunk)
+        return b"".join(parts)
+
+    def _receive(self, text: bytes | str) -> Any:
+        """Hand one message to the peer; returns it, or None when it was no message."""
+        try:
+            message = decode(text.encode() if isinstance(text, str) else text)
+        except ValueError as error:
+            self.peer.receive_garbage(f"a message is not JSON: {error}")
+            return None
+        self.peer.receive(message)
+        return message
+
+
+class StreamableHttpLink(_Remote):
+    """Streamable HTTP: every message is a POST, answered with JSON or with a stream."""
+
+    def __init__(self, url: str, headers: Mapping[str, str], handler: Handler, **bounds: Any) -> None:
+        super().__init__(url, headers, handler, **bounds)
+        self._session_id: str | None = None
+        self._requests: dict[RequestId, asyncio.Task[None]] = {}
+
+    async def _deliver(self, message: Json, headers: Mapping[str, str]) -> None:
+        request_id = message.get("id") if "method" in message else None
+        try:
+            if message.get("method") == "notifications/cancelled" and self._version in MODERN_VERSIONS:
+                # A modern server learns of a cancellation from the closed stream.
+                running = self._requests.get(message["params"]["requestId"])
+                if running is not None:
+                    running.cancel()
+                return
+            if request_id is not None:
+                task = asyncio.current_task()
+                assert task is not None
+                self._requests[request_id] = task
+            await self._post(message, headers, request_id)
+            if message.get("method") == "notifications/initialized":
+                self._spawn_standing_stream()
+        except aiohttp.ClientConnectorError as error:
+            self._lost(
+                f"cannot connect to {_origin(self._url)}: {error.os_error.strerror or error}",
+                request_id,
+                sent=False,
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._lost(f"the connection to {_origin(self._url)} broke: {type(error).__name__}", request_id)
+        except SseTooLong as error:
+            if request_id is not None:
+                self.peer.fail(request_id, RpcError({"code": SERVER_ERROR, "message": str(error)}))
+        finally:
+            if request_id is not None:
+                self._requests.pop(request_id, None)
+
+    async def _post(self, message: Json, headers: Mapping[str, str], request_id: RequestId | None) -> None:
+        method = message.get("method")
+        sent_headers = {
+            **self._headers,
+            "content-type": "application/json",
+            "accept": "application/json, text/event-stream",
+            **self._connection_headers(),
+            **headers,
+        }
+        async with self._http.post(
+            self._url, data=encode(message), headers=sent_headers, allow_redirects=False
+        ) as response:
+            if response.status in _REDIRECTS:
+                self._follow(response)
+                return await self._post(message, headers, request_id)
+            if response.status >= 400:
+                return await self._refused(response, request_id)
+            if method == "initialize" and (session_id := response.headers.get(http_headers.SESSION_ID)):
+                self._session_id = session_id
+            if request_id is None:
+                return None
+            if response.content_type == "text/event-stream":
+                return await self._read_stream(response, request_id)
+            if response.status == 202:
+                raise aiohttp.ClientPayloadError("a request was answered with 202")
+            self._receive(await self._body(response))
+        return None
+
+    def _connection_headers(self) -> dict[str, str]:
+        headers = {}
+        if self._version is not None:
+            headers[http_headers.PROTOCOL_VERSION] = self._version
+        if self._session_id is not None:
+            headers[http_headers.SESSION_ID] = self._session_id
+        return headers
+
+    def _follow(self, response: aiohttp.ClientResponse) -> None:
+        """Take a redirect within the same origin, for good."""
+        target = urljoin(self._url, response.headers.get("location", ""))
+        if _origin(target) != _origin(self._url) or target == self._url:
+            raise aiohttp.ClientPayloadError("redirected elsewhere")
+        self._url = target
+
+    async def _refused(self, response: aiohttp.ClientResponse, request_id: RequestId | None) -> None:
+        """Turn an HTTP error into the answer, or into the end of the conversation."""
+        try:
+            body = decode(await self._body(response))
+        except ValueError:
+            body = None
+        words = f"it answered HTTP {response.status} {response.reason or ''}".rstrip()
+        if response.status == 404 and self._session_id is not None:
+            self._lost("it has forgotten the session", request_id, sent=False)
+        elif response.status == 401:
+            self._lost("it wants authentication: check the headers of its entry", request_id, sent=False)
+        elif request_id is None:
+            log.warning("a message was refused", extra={"status": response.status})
+        elif isinstance(body, dict) and isinstance(body.get("error"), dict):
+            self.peer.fail(request_id, RpcError(body["error"]))
+        else:
+            self.peer.fail(request_id, RpcError({"code": SERVER_ERROR, "message": words}))
+
+    async def _read_stream(self, response: aiohttp.ClientResponse, request_id: RequestId) -> None:
+        """Read a request's stream until its answer; resume it where the server allows that."""
+        last_id: str | None = None
+        retry_s = _REOPEN_S
+        for _ in range(_REOPENS_MAX):
+            with contextlib.suppress(aiohttp.ClientPayloadError):
+                async for event_id, retry_ms, message in self._events(response):
+                    last_id = event_id or last_id
+                    retry_s = retry_ms / 1000 if retry_ms is not None else retry_s
+                    if (
+                        isinstance(message, dict)
+                        and "method" not in message
+                        and message.get("id") == request_id
+                    ):
+                        return
+            if last_id is None or self._version in MODERN_VERSIONS:
+                break
+            await asyncio.sleep(retry_s)
+            response = await self._http.get(
+                self._url,
+                headers={
+                    **self._headers,
+                    **self._connection_headers(),
+                    "accept": "text/event-stream",
+                    "last-event-id": last_id,
+                },
+                allow_redirects=False,
+            )
+            if response.status != 200:
+                response.release()
+                break
+        self.peer.fail(request_id, PeerClosed("its stream ended before the answer came", sent=True))
+
+    async def _events(
+        self, response: aiohttp.ClientResponse
+    ) -> AsyncIterator[tuple[str | None, int | None, Any]]:
+        """Hand the messages of a stream to the peer as they come, and yield each."""
+        reader = SseReader(self._message_bytes_max)
+        async for chunk in response.content.iter_any():
+            for event in reader.feed(chunk):
+                message = self._receive(event.data) if event.data and event.type == "message" else None
+                yield event.id, event.retry_ms, message
+
+    def _spawn_standing_stream(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._keep_standing_stream())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _keep_standing_stream(self) -> None:
+        """Listen to what a legacy server sends beside answers, where it offers such a stream."""
+        last_id: str | None = None
+        retry_s = _REOPEN_S
+        failures = 0
+        while failures < _REOPENS_MAX and not self.peer.closed:
+            headers = {**self._headers, **self._connection_headers(), "accept": "text/event-stream"}
+            if last_id is not None:
+                headers["last-event-id"] = last_id
+            try:
+                async with self._http.get(self._url, headers=headers, allow_redirects=False) as response:
+                    if response.status != 200 or response.content_type != "text/event-stream":
+                        return  # most servers have none, and say so with 405
+                    async for event_id, retry_ms, _ in self._events(response):
+                        failures = 0
+                        last_id = event_id or last_id
+                        retry_s = retry_ms / 1000 if retry_ms is not None else retry_s
+            except (aiohttp.ClientError, TimeoutError, OSError, SseTooLong) as error:
+                log.debug("the standing stream broke", extra={"error": str(error)})
+            failures += 1
+            await asyncio.sleep(retry_s)
+
+    async def aclose(self) -> None:
+        """End the conversation; a legacy server is told that its session is over."""
+        self.peer.close("the hub closed the connection")
+        if self._session_id is not None:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
+                async with asyncio.timeout(1.0):
+                    headers = {**self._headers, **self._connection_headers()}
+                    await self._http.delete(self._url, headers=headers, allow_redirects=False)
+        await self._end()
+
+
+class SseLink(_Remote):
+    """HTTP with SSE, as of 2024-11-05: one stream carries every answer, POSTs carry the rest."""
+
+    def __init__(self, url: str, headers: Mapping[str, str], handler: Handler, **bounds: Any) -> None:
+        super().__init__(url, headers, handler, **bounds)
+        self._endpoint: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        task = asyncio.get_running_loop().create_task(self._read_stream())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _read_stream(self) -> None:
+        problem = "the server closed the stream"
+        try:
+            headers = {**self._headers, "accept": "text/event-stream"}
+            async with self._http.get(self._url, headers=headers, allow_redirects=False) as response:
+                if response.status != 200:
+                    problem = f"it answered HTTP {response.status} {response.reason or ''}".rstrip()
+                else:
+                    reader = SseReader(self._message_bytes_max)
+                    async for chunk in response.content.iter_any():
+                        for event in reader.feed(chunk):
+                            self._take(event.type, event.data)
+        except aiohttp.ClientConnectorError as error:
+            problem = f"cannot connect to {_origin(self._url)}: {error.os_error.strerror or error}"
+        except (aiohttp.ClientError, TimeoutError, OSError, SseTooLong) as error:
+            problem = f"the connection to {_origin(self._url)} broke: {type(error).__name__}"
+        self._lost(problem)
+        if not self._endpoint.done():
+            self._endpoint.cancel()
+
+    def _take(self, type_: str, data: str) -> None:
+        if type_ == "endpoint" and not self._endpoint.done():
+            target = urljoin(self._url, data)
+            if _origin(target) == _origin(self._url):
+                self._endpoint.set_result(target)
+            else:
+                self._lost("it named an endpoint at another origin")
+        elif type_ == "message":
+            self._receive(data)
+
+    async def _deliver(self, message: Json, headers: Mapping[str, str]) -> None:
+        request_id = message.get("id") if "method" in message else None
+        try:
+            endpoint = await asyncio.shield(self._endpoint)
+            sent_headers = {**self._headers, "content-type": "application/json", **headers}
+            if self._version is not None:
+                sent_headers[http_headers.PROTOCOL_VERSION] = self._version
+            async with self._http.post(
+                endpoint, data=encode(message), headers=sent_headers, allow_redirects=False
+            ) as response:
+                if response.status >= 300 and request_id is not None:
+                    words = f"it answered HTTP {response.status} {response.reason or ''}".rstrip()
+                    self.peer.fail(request_id, RpcError({"code": SERVER_ERROR, "message": words}))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._lost(f"the connection to {_origin(self._url)} broke: {type(error).__name__}", request_id)
+
+    async def aclose(self) -> None:
+        """End the conversation."""
+        self.peer.close("the hub closed the connection")
+        await self._end()
+
+
+def _origin(url: str) -> str:
+    """Scheme, host and port of a URL, without anything that could be a secret."""
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return f"{parts.scheme}://{parts.hostname}:{port}"

@@ -1,0 +1,418 @@
+"""One downstream server under supervision.
+
+One task owns the server's connection from start to end: it opens it, keeps the
+lists fresh while it lasts, and opens it again, with growing waits, when it ends.
+Nothing else ever waits for the server except the calls that go to it; its lists are
+answered from the catalog.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from hub.calls import Call, Json
+from hub.catalog import Catalog, ServerRecord
+from hub.downstream.handshake import Era, NoCommonVersion
+from hub.downstream.links import Link
+from hub.downstream.opening import OpenLink, describe
+from hub.downstream.session import Session
+from hub.errors import DownstreamError, DownstreamLost, DownstreamTimeout, DownstreamUnavailable, RpcError
+from hub.jsonrpc import PeerClosed, PeerTimeout
+from hub.protocol import LIST_KEYS, MODERN_VERSIONS
+from hub.server_entry import ServerEntry
+from hub.settings import DownstreamSettings
+
+log = logging.getLogger(__name__)
+
+State = Literal["idle", "connecting", "ready", "down", "disabled", "stopped"]
+
+BREAKER_FAILURES = 3
+"""After so many failed starts in a row, calls no longer wait for the next one."""
+
+OnChange = Callable[["DownstreamServer", frozenset[str]], None]
+"""Told which list methods of a server now give something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """How a server is doing, for people and programs.
+
+    Attributes:
+        name: Its name.
+        transport: `stdio`, `http` or `sse`.
+        target: What is started or reached.
+        state: What its supervisor is doing.
+        problem: Why it is not ready, in words.
+        version: The protocol revision it speaks, once known.
+        tools: How many tools it is known to have.
+        calls: How many calls went to it.
+        failures: How many of them failed on the way.
+        starts: How often it was connected or tried.
+        in_flight: How many calls are running.
+        pid: Its process, while it runs.
+    """
+
+    name: str
+    transport: str
+    target: str
+    state: State
+    problem: str | None
+    version: str | None
+    tools: int
+    calls: int
+    failures: int
+    starts: int
+    in_flight: int
+    pid: int | None
+
+
+class DownstreamServer:
+    """A server of `mcp.json`, or a skills worker.
+
+    Args:
+        entry: Where and how to reach it.
+        open_link: Opens a connection to it.
+        settings: Deadlines and bounds.
+        catalog: Keeps what is known of it.
+        on_change: Told when its lists change.
+        rng: For the jitter of reconnects.
+        lazy: Start it only when it is called, once its lists are known.
+    """
+
+    def __init__(
+        self,
+        entry: ServerEntry,
+        *,
+        open_link: OpenLink,
+        settings: DownstreamSettings,
+        catalog: Catalog,
+        on_change: OnChange,
+        rng: random.Random,
+        lazy: bool = False,
+    ) -> None:
+        self.entry = entry
+        self.name = entry.name
+        self.settled = asyncio.Event()
+        """Set once its lists are known, or known to be out of reach."""
+        self._open_link = open_link
+        self._settings = settings
+        self._catalog = catalog
+        self._on_change = on_change
+        self._rng = rng
+        self._lazy = lazy
+        self._record = catalog.get(entry.name, entry.fingerprint) or ServerRecord(entry.fingerprint)
+        if self._record.lists:
+            self.settled.set()
+        self.state: State = "disabled" if entry.disabled else "idle"
+        self._problem: str | None = None
+        self._link: Link | None = None
+        self._session: Session | None = None
+        self._wanted = asyncio.Event()
+        self._attempt: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._stale: set[str] = set()
+        self._stale_event = asyncio.Event()
+        self._refuses_discover = False
+        self._failed_starts = 0
+        self._starts = 0
+        self._calls = 0
+        self._failures = 0
+        self._last_used = 0.0
+        self._ready_at = 0.0
+
+    # -- what others ask of it
+
+    def items(self, method: str) -> list[Json]:
+        """The items of a list as last seen, in the server's order; never waits."""
+        return self._record.lists.get(method, []) if self.state != "disabled" else []
+
+    @property
+    def record(self) -> ServerRecord:
+        """What is known of the server."""
+        return self._record
+
+    @property
+    def modern(self) -> bool:
+        """Whether it spoke the modern era when last connected."""
+        return self._record.version in MODERN_VERSIONS
+
+    async def request(self, call: Call, method: str, params: Json) -> Json:
+        """Forward a request and return the server's result unchanged.
+
+        Raises:
+            RpcError: The server's own error, unchanged.
+            DownstreamUnavailable: It is not connected; says why.
+            DownstreamTimeout: It took too long; it was told to stop.
+            DownstreamLost: It went away while it worked on the call.
+            Busy: Too many calls are in flight to it.
+        """
+        self._calls += 1
+        try:
+            for retry in (False, True):
+                session = self._session or await self._ready()
+                try:
+                    return await session.forward(call, method, params)
+                except PeerClosed as closed:
+                    if closed.sent:
+                        raise DownstreamLost(
+                            self.name,
+                            f"it went away during {method}, which may or may not have run ({closed})",
+                        ) from None
+                    if retry:
+                        raise DownstreamUnavailable(self.name, str(closed)) from None
+                    # The request provably never left, so it is safe to send it again.
+                    self._lose_session(session)
+            raise AssertionError("unreachable")
+        except PeerTimeout as timeout:
+            self._failures += 1
+            raise DownstreamTimeout(self.name, f"{timeout}; it was told to stop") from None
+        except DownstreamError:
+            self._failures += 1
+            raise
+        finally:
+            self._last_used = asyncio.get_running_loop().time()
+
+    def status(self) -> ServerStatus:
+        """How it is doing."""
+        pid = getattr(self._link, "pid", None)
+        return ServerStatus(
+            name=self.name,
+            transport=self.entry.transport,
+            target=describe(self.entry),
+            state=self.state,
+            problem=self._problem,
+            version=self._record.version,
+            tools=len(self._record.lists.get("tools/list", ())),
+            calls=self._calls,
+            failures=self._failures,
+            starts=self._starts,
+            in_flight=len(self._session.calls) if self._session else 0,
+            pid=pid,
+        )
+
+    def refresh(self, methods: tuple[str, ...] = tuple(LIST_KEYS)) -> None:
+        """Fetch lists again, in the background."""
+        self._stale.update(methods)
+        self._stale_event.set()
+
+    async def _ready(self) -> Session:
+        """A session, waiting for the attempt under way or for one more.
+
+        Raises:
+            DownstreamUnavailable: There is none, and none is to be expected now.
+        """
+        if self.state == "disabled":
+            raise DownstreamUnavailable(self.name, "it is disabled in mcp.json")
+        if self.state == "stopped":
+            raise DownstreamUnavailable(self.name, "the hub is stopping, or its entry was removed")
+        if self.state == "down" and self._failed_starts >= BREAKER_FAILURES:
+            raise self._unavailable()
+        self._wanted.set()
+        await asyncio.wait([self._attempt], timeout=self._settings.connect_deadline_s)
+        if self._session is None:
+            raise self._unavailable()
+        return self._session
+
+    def _unavailable(self) -> DownstreamUnavailable:
+        problem = self._problem or "it is still starting"
+        return DownstreamUnavailable(self.name, f"it is not connected: {problem}", state=self.state)
+
+    # -- supervision
+
+    async def run(self) -> None:
+        """Supervise the server until cancelled; the only task that opens or closes its connection."""
+        if self.state == "disabled":
+            self.settled.set()
+            return
+        try:
+            while True:
+                if self._lazy and self._record.lists:
+                    self.state = "idle"
+                    await self._wanted.wait()
+                self._wanted.clear()
+                if await self._connect_and_stay():
+                    continue
+                await self._back_off()
+        finally:
+            self.state = "stopped"
+            self._finish_attempt()
+
+    async def _connect_and_stay(self) -> bool:
+        """One connection from start to end; returns whether it ended because nobody used it."""
+        self.state = "connecting"
+        self._starts += 1
+        session = Session(
+            self.name,
+            self._settings,
+            self.entry.timeout_s or self._settings.call_idle_deadline_s,
+            self.refresh,
+        )
+        try:
+            try:
+                async with asyncio.timeout(self._settings.connect_deadline_s):
+                    link = self._link = await self._open(session)
+            except TimeoutError:
+                raise PeerTimeout(
+                    f"it did not shake hands within {self._settings.connect_deadline_s:g} s"
+                ) from None
+            return await self._stay(session, link)
+        except (OSError, RpcError, PeerTimeout, PeerClosed, NoCommonVersion, DownstreamError) as error:
+            await self._note_failure(error)
+            return False
+        finally:
+            self._lose_session(session)
+            if self._link is not None:
+                link, self._link = self._link, None
+                # Also when the hub is stopping: a child is not left behind because its end took time.
+                await asyncio.shield(asyncio.ensure_future(link.aclose()))
+
+    async def _open(self, session: Session) -> Link:
+        """Open a link and shake hands; start over in the legacy era with a server that exits on the probe."""
+        era: Era | None = None
+        if self._record.version is not None:
+            era = "modern" if self.modern else "legacy"
+        attempts: tuple[Era | None, ...] = ("legacy",) if self._refuses_discover else (era, "legacy")
+        for attempt in attempts:
+            link = await self._open_link(self.entry, session)
+            self._link = link
+            try:
+                await session.open(link, attempt)
+            except PeerClosed as closed:
+                if attempt == "legacy":
+                    raise
+                log.info(
+                    "the server ended when it was probed", extra={"server": self.name, "reason": str(closed)}
+                )
+                await link.aclose()
+                self._refuses_discover = True
+            else:
+                return link
+        raise AssertionError("unreachable")
+
+    async def _stay(self, session: Session, link: Link) -> bool:
+        """Serve calls until the connection ends; returns whether it ended because nobody used it."""
+        await self._fetch_lists(session, tuple(LIST_KEYS))
+        link.use_tools(self.items("tools/list"))
+        self._session = session
+        self.state = "ready"
+        self._problem = None
+        self._ready_at = self._last_used = asyncio.get_running_loop().time()
+        self._finish_attempt()
+        self.settled.set()
+        log.info("a server is ready", extra={"server": self.name, "version": session.handshake.version})
+        helpers = [
+            asyncio.ensure_future(self._keep_lists(session, link)),
+            asyncio.ensure_future(self._listen(session)),
+        ]
+        try:
+            return await self._wait_for_end(session, link)
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+
+    async def _wait_for_end(self, session: Session, link: Link) -> bool:
+        idle_s = self.entry.idle_timeout_s or None
+        loop = asyncio.get_running_loop()
+        closed = asyncio.ensure_future(link.peer.wait_closed())
+        try:
+            while True:
+                left_s = None if idle_s is None else max(0.0, self._last_used + idle_s - loop.time())
+                if left_s == 0.0 and session.calls:
+                    left_s = idle_s
+                await asyncio.wait([closed], timeout=left_s)
+                if closed.done():
+                    raise PeerClosed(closed.result(), sent=True)
+                if idle_s is not None and not session.calls and self._last_used + idle_s <= loop.time():
+                    log.info("an idle server is stopped", extra={"server": self.name})
+                    self._lazy = True
+                    return True
+        finally:
+            closed.cancel()
+
+    async def _keep_lists(self, session: Session, link: Link) -> None:
+        while True:
+            await self._stale_event.wait()
+            self._stale_event.clear()
+            stale, self._stale = tuple(self._stale), set()
+            try:
+                await self._fetch_lists(session, stale)
+                link.use_tools(self.items("tools/list"))
+            except (RpcError, PeerTimeout, DownstreamError) as error:
+                log.warning("a list could not be refreshed", extra={"server": self.name, "error": str(error)})
+            except PeerClosed:
+                return
+
+    async def _fetch_lists(self, session: Session, methods: tuple[str, ...]) -> None:
+        """Fetch lists, keep them in the catalog, and tell of those that changed."""
+        lists = dict(self._record.lists)
+        for method in methods:
+            lists[method] = await session.fetch(method)
+        changed = frozenset(method for method in methods if lists[method] != self._record.lists.get(method))
+        handshake = session.handshake
+        record = ServerRecord(
+            fingerprint=self.entry.fingerprint,
+            version=handshake.version,
+            capabilities=handshake.capabilities,
+            server_info=handshake.server_info,
+            instructions=handshake.instructions,
+            lists=lists,
+        )
+        if record != self._record:
+            self._record = record
+            self._catalog.put(self.name, record)
+        if changed:
+            self._on_change(self, changed)
+
+    async def _listen(self, session: Session) -> None:
+        try:
+            await session.listen()
+        except (RpcError, PeerTimeout) as error:
+            log.debug("the server announces no changes", extra={"server": self.name, "error": str(error)})
+        except PeerClosed:
+            return
+
+    def _lose_session(self, session: Session) -> None:
+        if self._session is session:
+            self._session = None
+
+    async def _note_failure(self, error: Exception) -> None:
+        if self.state != "ready":
+            self._finish_attempt()
+        elif asyncio.get_running_loop().time() - self._ready_at > self._settings.backoff_max_s:
+            self._failed_starts = 0
+        self.state = "down"
+        self._failed_starts += 1
+        problem = error.error.get("message") if isinstance(error, RpcError) else str(error)
+        if isinstance(error, FileNotFoundError):
+            problem = f"{self.entry.command!r} was not found: check `command` in mcp.json and the PATH"
+        elif isinstance(error, OSError):
+            problem = f"{self.entry.command!r} cannot be started: {error.strerror or error}"
+        elif self._link is not None and (details := await self._link.post_mortem()):
+            problem = details if isinstance(error, PeerClosed) else f"{problem} ({details})"
+        self._problem = str(problem)
+        log.warning("a server is down", extra={"server": self.name, "problem": self._problem})
+
+    def _finish_attempt(self) -> None:
+        """Wake whoever waits for the attempt under way, and begin to stand for the next one."""
+        if not self._attempt.done():
+            self._attempt.set_result(None)
+        self._attempt = asyncio.get_running_loop().create_future()
+
+    async def _back_off(self) -> None:
+        """Wait before the next attempt; a call that needs the server ends the wait, within reason."""
+        self.settled.set()
+        doubled = self._settings.backoff_first_s * 2 ** min(self._failed_starts - 1, 16)
+        wait_s = min(doubled, self._settings.backoff_max_s) * self._rng.uniform(0.75, 1.25)
+        # A call may hurry the reconnect, but not so that each call starts a dying process.
+        at_least_s = min(wait_s, self._settings.backoff_first_s)
+        await asyncio.sleep(at_least_s)
+        try:
+            async with asyncio.timeout(wait_s - at_least_s):
+                await self._wanted.wait()
+        except TimeoutError:
+            pass

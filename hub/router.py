@@ -1,0 +1,253 @@
+"""The router: the only module that knows more than one server.
+
+Every list and every call goes through here, whoever asks and whichever server
+answers: a downstream, a skill, or the hub's own agent and memory. Names are
+resolved in tables that are built when lists change; a call never causes a list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from hub.calls import HOPS_META_KEY, Call, Caller, Json
+from hub.errors import InvalidArguments, UnknownName
+from hub.names import NameTables, Target
+from hub.protocol import LIST_KEYS
+from hub.settings import ToolNames
+
+log = logging.getLogger(__name__)
+
+
+class Server(Protocol):
+    """An MCP server behind the router, whatever it is made of."""
+
+    name: str
+    settled: asyncio.Event
+    """Set once its lists are known, or known to be out of reach."""
+
+    def items(self, method: str) -> Sequence[Json]:
+        """The items of a list as last known; never waits."""
+        ...
+
+    async def request(self, call: Call, method: str, params: Json) -> Json:
+        """Answer a request that was resolved to this server."""
+        ...
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the calls to one tool.
+
+    Attributes:
+        calls: How many there were.
+        failures: How many ended in an error, or in a result with `isError`.
+        duration_s: How long they took, in all.
+    """
+
+    calls: int = 0
+    failures: int = 0
+    duration_s: float = 0.0
+
+
+OnChange = Callable[[frozenset[str]], None]
+"""Told which list methods now give something else."""
+
+
+class Router:
+    """All servers behind one surface.
+
+    Args:
+        tool_names: The style of names for callers that ask for none.
+        first_list_budget_s: How long the first list waits for servers of which
+            nothing is known yet.
+    """
+
+    def __init__(self, tool_names: ToolNames, first_list_budget_s: float) -> None:
+        self.tool_names = tool_names
+        self._first_list_budget_s = first_list_budget_s
+        self._servers: dict[str, Server] = {}
+        self._listeners: list[OnChange] = []
+        self._names = NameTables()
+        self._names_stale = True
+        self._lists: dict[tuple[str, ToolNames], list[Json]] = {}
+        self._tallies: dict[Target, Tally] = {}
+
+    # -- which servers there are
+
+    def set_servers(self, servers: Iterable[Server]) -> None:
+        """Replace the set of servers; earlier ones take precedence in names."""
+        self._servers = {server.name: server for server in servers}
+        self.changed(frozenset(LIST_KEYS))
+
+    def server(self, name: str) -> Server | None:
+        """A server by its name."""
+        return self._servers.get(name)
+
+    def subscribe(self, listener: OnChange) -> Callable[[], None]:
+        """Tell a listener of every change; returns how to stop that. A listener must not raise."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def changed(self, methods: frozenset[str]) -> None:
+        """Take note that some server's lists are no longer what they were."""
+        self._names_stale = True
+        self._lists.clear()
+        for listener in tuple(self._listeners):
+            listener(methods)
+
+    # -- lists
+
+    async def list(self, method: str, style: ToolNames | None = None) -> list[Json]:
+        """One list over all servers, under public names.
+
+        The first list ever waits a moment for servers of which nothing is known; once
+        a server has been seen, its last known items are given at once.
+
+        Returns:
+            Items that are shared: do not change them.
+        """
+        unknown = [server for server in self._servers.values() if not server.settled.is_set()]
+        if unknown:
+            waits = [asyncio.ensure_future(server.settled.wait()) for server in unknown]
+            try:
+                await asyncio.wait(waits, timeout=self._first_list_budget_s)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+        return self._listed(method, style or self.tool_names)
+
+    def tools(self, style: ToolNames | None = None) -> Sequence[Json]:
+        """The tools of all servers as known now, under public names; never waits.
+
+        Returns:
+            Definitions that are shared: do not change them.
+        """
+        return self._listed("tools/list", style or self.tool_names)
+
+    def _listed(self, method: str, style: ToolNames) -> list[Json]:
+        known = self._lists.get((method, style))
+        if known is None:
+            known = self._lists[method, style] = list(self._build(method, style))
+        return known
+
+    def _build(self, method: str, style: ToolNames) -> Iterable[Json]:
+        names = self._current_names()
+        for server in self._servers.values():
+            for item in server.items(method):
+                if method == "tools/list":
+                    yield {**item, "name": names.public(Target(server.name, item["name"]), style)}
+                else:
+                    yield item
+
+    def _current_names(self) -> NameTables:
+        if self._names_stale:
+            self._names = NameTables(
+                Target(server.name, item["name"])
+                for server in self._servers.values()
+                for item in server.items("tools/list")
+            )
+            self._names_stale = False
+        return self._names
+
+    # -- calls
+
+    def resolve(self, name: str, style: ToolNames | None = None) -> tuple[Server, str]:
+        """The server that a tool's name means, and the tool's own name there.
+
+        Raises:
+            UnknownName: No tool goes by that name, or several do.
+        """
+        target = self._current_names().resolve(name, style or self.tool_names)
+        if target is None:
+            raise self._unknown_tool(name)
+        return self._servers[target.server], target.item
+
+    def _unknown_tool(self, name: str) -> UnknownName:
+        known = [tool["name"] for tool in self.tools()]
+        close = difflib.get_close_matches(name, known, n=3)
+        hint = f"; did you mean {', '.join(close)}?" if close else "; tools/list gives the names there are"
+        return UnknownName(f"Unknown tool: {name}{hint}", tool=name)
+
+    async def call(self, call: Call, style: ToolNames | None = None) -> Json:
+        """Answer one `tools/call`: the one path that every call takes.
+
+        Returns:
+            The server's result, unchanged.
+
+        Raises:
+            HubError, RpcError: It could not be answered.
+        """
+        name, arguments = call.params.get("name"), call.params.get("arguments")
+        if not isinstance(name, str):
+            raise InvalidArguments("'name' must be a string")
+        if arguments is not None and not isinstance(arguments, dict):
+            raise InvalidArguments(f"the 'arguments' of {name!r} must be an object")
+        server, item = self.resolve(name, style)
+        params = call.params if item == name else {**call.params, "name": item}
+        tally = self._tallies.setdefault(Target(server.name, item), Tally())
+        started = time.perf_counter()
+        failed = True
+        try:
+            result = await server.request(call, "tools/call", params)
+            failed = result.get("isError") is True
+            return result
+        finally:
+            tally.calls += 1
+            tally.failures += failed
+            tally.duration_s += time.perf_counter() - started
+
+    async def call_tool(
+        self,
+        caller: Caller,
+        name: str,
+        arguments: Json,
+        *,
+        deadline_s: float | None = None,
+        on_progress: Callable[[float, float | None, str | None], None] | None = None,
+    ) -> Json:
+        """Call a tool on behalf of a caller inside the hub: its agent, its command line.
+
+        Args:
+            caller: Who asks.
+            name: The tool's public name.
+            arguments: Its arguments.
+            deadline_s: How long to wait at most; the server's own deadlines when None.
+            on_progress: Takes progress: how far, of how much, and in words.
+
+        Returns:
+            The `tools/call` result: `content`, perhaps `structuredContent` and `isError`.
+
+        Raises:
+            HubError, RpcError: It could not be called.
+            TimeoutError: `deadline_s` passed; the server was told to stop.
+        """
+        meta: Json = {}
+        if caller.hops:
+            meta[HOPS_META_KEY] = caller.hops
+        notify = None
+        if on_progress is not None:
+            meta["progressToken"] = name
+            report = on_progress
+
+            def notify(method: str, params: Json) -> None:
+                if method == "notifications/progress":
+                    report(params["progress"], params.get("total"), params.get("message"))
+
+        params: Json = {"name": name, "arguments": arguments}
+        if meta:
+            params["_meta"] = meta
+        call = Call(caller, "tools/call", params)
+        if notify is not None:
+            call.notify = notify
+        async with asyncio.timeout(deadline_s):
+            return await self.call(call)
+
+    def tallies(self) -> dict[Target, Tally]:
+        """What became of the calls to each tool since the hub started."""
+        return dict(self._tallies)
