@@ -231,7 +231,8 @@ class Forwarding:
         return [
             Row(
                 "1 KB echo, p50, HTTP downstream, embedded stdio front", "ms", medians(series),
-                "hub embedded", "direct stdio", ratio(series, "hub embedded", "direct stdio"), 2.5, limits_ratio=True,
+                "hub embedded", "direct stdio", ratio(series, "hub embedded", "direct stdio"),
+                2.5, limits_ratio=True,
                 note="over direct stdio, though the server behind the hub speaks HTTP",
             )
         ]  # fmt: skip
@@ -318,7 +319,8 @@ class Forwarding:
             "called": entry(SDK_SERVER),
         }
         servers = servers_file(self.field.folder / "bad", entries)
-        first, later = [], []
+        first: list[float] = []
+        later: list[float] = []
         for number in range(self.effort.heavy_rounds):
             home = self.field.folder / f"bad-home-{number}"
             command = (*HUB, "mcp", "--embedded", "--home", str(home), "--mcp-config", str(servers))

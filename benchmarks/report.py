@@ -19,7 +19,7 @@ INTRODUCTION = """\
 
 What the hub costs and how fast it is, as ratios measured in one run on one machine: absolute numbers change
 with the machine, ratios hardly. Each number is a median over rounds in which all systems take their turn;
-each ratio is the median of the rounds' own ratios. A row *holds* when its number is within the design's bound.
+each ratio is the median of the rounds' own ratios. A row *holds* when its number is within its bound.
 
 This page is generated: run the scripts in `benchmarks/` (its README says how), then `benchmarks/report.py`.
 """

@@ -82,7 +82,7 @@ class System:
         started = time.perf_counter()
         async with asyncio.timeout(READY_S):
             # A poll, because it works on every system alike.
-            while not set(names) <= {tool["name"] for tool in await self.list_tools()}:
+            while not set(names) <= {tool["name"] for tool in await self.list_tools()}:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         return time.perf_counter() - started
 

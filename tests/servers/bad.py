@@ -18,7 +18,8 @@ legacy. Standard library only.
     answers_late        answers every `tools/call` after --seconds (default 5), cancelled or not
     ten_megabytes       every `tools/call` returns --bytes (default 10,000,000) of text
     wrong_ids           each answer to `tools/call` is preceded by answers to ids that nobody used (a number,
-                        the id as text, null) and followed by a second, different answer to the same id
+                        a text, null) and followed by a second, different answer to the same id
+    text_ids            echoes every id as text
     half_lines          every message follows a log notification, both written in pieces of 7 bytes that
                         respect neither lines nor characters
     slow_to_start       reads nothing for --seconds (default 5)
@@ -133,7 +134,7 @@ class Bad(Reference):
 
     def call(self, request_id: str | int, params: Json) -> Json | None:
         if params.get("name") == "die":
-            return self.die(request_id)
+            self.die(request_id)
         if self.mode == "answers_late":
             timer = threading.Timer(self.seconds, self.answer, (request_id, text_result("late")))
             timer.daemon = True
@@ -156,9 +157,9 @@ class Bad(Reference):
     def answer(self, request_id: str | int, result: Json) -> None:
         spoiled = self.mode == "wrong_ids" and "content" in result
         if spoiled:
-            for wrong in (10**9, f"{request_id}", None):
+            for wrong in (10**9, f"not {request_id}", None):
                 self.send({"jsonrpc": "2.0", "id": wrong, "result": text_result("for another request")})
-        super().answer(request_id, result)
+        super().answer(str(request_id) if self.mode == "text_ids" else request_id, result)
         if spoiled:
             super().answer(request_id, text_result("a second answer"))
 

@@ -6,7 +6,8 @@ It listens on 127.0.0.1 (a free port without PORT or with 0) and prints `{"port"
 `/mcp` takes POST (one JSON-RPC message; the answer is JSON, or an event stream when the tool sends
 notifications first: `slow` with a progress token, `log`, `ask`), GET (legacy: the server's own stream, for
 changed lists) and DELETE (legacy: ends the session). Each legacy session is one reference connection under
-its `Mcp-Session-Id`; modern requests share one. For SSE and for a server as most people write one see `sdk.py`.
+its `Mcp-Session-Id`; modern requests share one. For SSE, and for a server as most people write one, see
+`sdk.py`.
 
 `--bad MODE` spoils it:
 

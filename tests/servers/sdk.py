@@ -5,9 +5,9 @@
     python sdk.py --http 0               the same on a free port
 
 Over HTTP it prints one line `{"port": N}` to stdout once it listens. Its tools are `echo(text)` (text
-content and `structuredContent`, as the reference does), `big(bytes)`, `slow(seconds)` with progress, `headers()`
-(over HTTP: the request's headers, as structured content) and, with `--tools N`, N further ones. `--json`
-answers Streamable HTTP with JSON bodies instead of event streams.
+content and `structuredContent`, as the reference does), `big(bytes)`, `slow(seconds)` with progress,
+`headers()` (over HTTP: the request's headers, as structured content) and, with `--tools N`, N further ones.
+`--json` answers Streamable HTTP with JSON bodies instead of event streams.
 
 It is the yardstick of the benchmarks: what a client sees without a hub between.
 """
