@@ -155,6 +155,8 @@ class SkillsSettings(_Table):
     """How long `fs.search` may look before it returns what it has found so far."""
     web_private_addresses: bool = False
     """Whether `web.fetch` may reach loopback and private addresses."""
+    web_private_hosts: tuple[str, ...] = ()
+    """Hosts that `web.fetch` may reach although they are private, for example `wiki.intern`."""
     web_bytes_max: int = Field(default=2 * 1024 * 1024, ge=1024)
     """The largest page `web.fetch` downloads, in bytes."""
     web_deadline_s: float = Field(default=20.0, gt=0, le=600)

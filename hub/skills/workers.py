@@ -97,6 +97,7 @@ def _settings(settings: SkillsSettings) -> dict[str, str]:
         "HUB_SKILLS__FS_BYTES_MAX": str(settings.fs_bytes_max),
         "HUB_SKILLS__FS_SEARCH_DEADLINE_S": str(settings.fs_search_deadline_s),
         "HUB_SKILLS__WEB_PRIVATE_ADDRESSES": json.dumps(settings.web_private_addresses),
+        "HUB_SKILLS__WEB_PRIVATE_HOSTS": json.dumps(settings.web_private_hosts),
         "HUB_SKILLS__WEB_BYTES_MAX": str(settings.web_bytes_max),
         "HUB_SKILLS__WEB_DEADLINE_S": str(settings.web_deadline_s),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from web_client import download
 from web_text import to_text
 
 PRIVATE_VARIABLE = "HUB_SKILLS__WEB_PRIVATE_ADDRESSES"
+PRIVATE_HOSTS_VARIABLE = "HUB_SKILLS__WEB_PRIVATE_HOSTS"
 BYTES_VARIABLE = "HUB_SKILLS__WEB_BYTES_MAX"
 DEADLINE_VARIABLE = "HUB_SKILLS__WEB_DEADLINE_S"
 
@@ -58,14 +60,14 @@ async def fetch(
     """
     page = await download(
         url,
-        private=os.environ.get(PRIVATE_VARIABLE, "false") == "true",
+        private=_may_be_private,
         bytes_max=int(os.environ.get(BYTES_VARIABLE, 2 * 1024 * 1024)),
         deadline_s=float(os.environ.get(DEADLINE_VARIABLE, 20.0)),
     )
     if page.status >= 400:
         raise ToolError(f"{page.url} answered {page.status} {page.reason}".strip() + ".")
     # In a thread: a large page takes seconds to convert, and others may be fetching.
-    text = await asyncio.to_thread(to_text, page.body, page.media_type, page.charset, page.url)
+    text = await asyncio.to_thread(to_text, page)
     piece = text.text[offset : offset + limit]
     end = offset + len(piece)
     return FetchedPage(
@@ -79,3 +81,10 @@ async def fetch(
         next_offset=end if end < len(text.text) else None,
         truncated=page.truncated,
     )
+
+
+def _may_be_private(host: str) -> bool:
+    if os.environ.get(PRIVATE_VARIABLE, "false") == "true":
+        return True
+    hosts = json.loads(os.environ.get(PRIVATE_HOSTS_VARIABLE, "[]"))
+    return host.casefold() in {str(name).casefold() for name in hosts}

@@ -20,7 +20,7 @@ ADDRESSES_MAX = 4
 
 _TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
 """Where a translator puts IPv4 addresses (RFC 6052)."""
-HOW_TO_ALLOW = "The user can allow it: web_private_addresses = true under [skills] in hub.toml."
+HOW_TO_ALLOW = "The user can allow this host: in web_private_hosts under [skills] in hub.toml."
 
 
 def checked_url(url: str) -> httpx.URL:
@@ -60,9 +60,7 @@ async def addresses_of(host: str, port: int, *, private: bool) -> list[str]:
     addresses = list(dict.fromkeys(str(answer[4][0]) for answer in answers))
     reachable = [address for address in addresses if private or is_public(address)]
     if not reachable:
-        raise ToolError(
-            f"{host!r} is this machine or in a private network, which is refused. {HOW_TO_ALLOW}"
-        )
+        raise ToolError(f"{host!r} is this machine or in a private network, which is refused. {HOW_TO_ALLOW}")
     return reachable[:ADDRESSES_MAX]
 
 

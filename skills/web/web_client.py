@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import Message
 from functools import cache
@@ -44,11 +45,11 @@ class Page:
     truncated: bool
 
 
-async def download(url: str, *, private: bool, bytes_max: int, deadline_s: float) -> Page:
+async def download(url: str, *, private: Callable[[str], bool], bytes_max: int, deadline_s: float) -> Page:
     """Download a URL, following redirects.
 
     Args:
-        private: Whether addresses of the user's own machine and network may be reached.
+        private: Whether a host may be reached at an address of the user's own machine or network.
         bytes_max: How much of the body is kept.
 
     Raises:
@@ -67,11 +68,11 @@ async def download(url: str, *, private: bool, bytes_max: int, deadline_s: float
     raise ToolError(f"{url} redirects more than {REDIRECTS_MAX} times.")
 
 
-async def _hop(url: httpx.URL, private: bool, bytes_max: int) -> Page | httpx.URL:
+async def _hop(url: httpx.URL, private: Callable[[str], bool], bytes_max: int) -> Page | httpx.URL:
     """One request: the page, or where it redirects to."""
     port = url.port or (443 if url.scheme == "https" else 80)
     why = "no address"
-    for address in await addresses_of(url.host, port, private=private):
+    for address in await addresses_of(url.host, port, private=private(url.host)):
         # The request goes to the checked address; the Host header and the name
         # that the certificate must carry stay the URL's.
         request = httpx.Request(

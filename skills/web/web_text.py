@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from dataclasses import dataclass
 from urllib.parse import urljoin
@@ -9,6 +10,7 @@ from urllib.parse import urljoin
 from bs4 import BeautifulSoup, Tag
 from fastmcp.exceptions import ToolError
 from markdownify import MarkdownConverter
+from web_client import Page
 
 HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 _TEXT_TYPES = frozenset(
@@ -38,40 +40,41 @@ class Text:
     title: str | None = None
 
 
-def to_text(body: bytes, media_type: str, charset: str | None, url: str) -> Text:
+def to_text(page: Page) -> Text:
     """The text of a page: HTML as Markdown with absolute links, other text as it is.
 
     Raises:
         ToolError: It is neither HTML nor text.
     """
+    body, media_type = page.body, page.media_type
     head = body[:512].lstrip().lower()
     looks_html = head.startswith((b"<!doctype html", b"<html"))
     if media_type in HTML_TYPES or (not media_type and looks_html):
-        return _markdown(body, charset, url)
+        return _markdown(page)
     suffixed = media_type.endswith(("+json", "+xml", "+yaml"))
     if media_type.startswith("text/") or media_type in _TEXT_TYPES or suffixed:
-        return Text(_decode(body, charset))
+        return Text(_decode(page))
     if media_type in ("", "application/octet-stream", "binary/octet-stream") and b"\0" not in body[:8192]:
         try:
             return Text(body.decode("utf-8"))
         except UnicodeDecodeError:
             pass
-    raise ToolError(f"{url} is {media_type or 'of no stated type'} and not text: only text can be read here.")
+    raise ToolError(
+        f"{page.url} is {media_type or 'of no stated type'} and not text: only text can be read here."
+    )
 
 
-def _decode(body: bytes, charset: str | None) -> str:
-    if charset is not None:
+def _decode(page: Page) -> str:
+    if page.charset is not None:
         try:
-            return body.decode(charset, errors="replace")
+            return page.body.decode(page.charset, errors="replace")
         except LookupError:
             pass  # a charset that nobody knows
     try:
-        return body.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        # A cut page may end in the middle of a character.
-        if error.start > len(body) - 4:
-            return body[: error.start].decode("utf-8-sig")
-        return body.decode("cp1252", errors="replace")
+        # A page that was cut may end in the middle of a character.
+        return codecs.getincrementaldecoder("utf-8-sig")().decode(page.body, final=not page.truncated)
+    except UnicodeDecodeError:
+        return page.body.decode("cp1252", errors="replace")
 
 
 def _language(element: Tag) -> str:
@@ -81,18 +84,18 @@ def _language(element: Tag) -> str:
     return next((name.partition("-")[2] for name in classes if name.startswith(("language-", "lang-"))), "")
 
 
-def _markdown(body: bytes, charset: str | None, url: str) -> Text:
+def _markdown(page: Page) -> Text:
     try:
-        soup = BeautifulSoup(body, "html.parser", from_encoding=charset)
-        title = soup.title.get_text(" ", strip=True) if soup.title else None
+        soup = BeautifulSoup(page.body, "html.parser", from_encoding=page.charset)
+        title = " ".join(soup.title.get_text(" ").split()) if soup.title else None
         for element in soup(_NOT_CONTENT):
             element.decompose()
-        _mend_links(soup, url)
+        _mend_links(soup, page.url)
         converter = MarkdownConverter(heading_style="ATX", bullets="-", code_language_callback=_language)
         text = converter.convert_soup(_main(soup))
     # Thousands of elements inside each other: of such a page only the words can be saved.
     except RecursionError:
-        text, title = re.sub(r"<[^>]*>", " ", _decode(body, charset)), None
+        text, title = re.sub(r"<[^>]*>", " ", _decode(page)), None
     lines = "\n".join(line.rstrip() for line in text.splitlines())
     return Text(_BLANK_LINES.sub("\n\n", lines).strip(), title or None)
 
