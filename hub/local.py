@@ -30,9 +30,10 @@ from hub.rendezvous import (
     Connection,
     Hello,
     HelloError,
+    is_newer,
     write_address,
 )
-from hub.starting import READY_DEADLINE_S, reach
+from hub.starting import READY_DEADLINE_S, hub_command, reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,11 +54,16 @@ class Listener:
     """The open socket of a home, until `close`."""
 
     def __init__(
-        self, home: Home, accept: Callable[[Hello], asyncio.Protocol], greet: Callable[[], Json]
+        self,
+        home: Home,
+        accept: Callable[[Hello], asyncio.Protocol],
+        greet: Callable[[], Json],
+        retire: Callable[[], None],
     ) -> None:
         self._home = home
         self._accept = accept
         self._greet = greet
+        self._retire = retire
         self._secret: str | None = None
         self._path: Path | None = None
         self._server: asyncio.Server | None = None
@@ -116,7 +122,13 @@ class Listener:
         if self._stopping:
             return self._refusal("it is ending") | {"stopping": True}, None
         # What is said of the hub is said as it was before this one came.
-        greeting = {"ok": True, "version": __version__, "pid": os.getpid(), **self._greet()}
+        facts = self._greet()
+        if hello.role == "mcp" and not facts["clients"] and is_newer(hello.version, __version__):
+            log.info("ending for a newer version", extra={"version": hello.version})
+            self._stopping = True
+            self._retire()
+            return self._refusal("it ends for a newer version") | {"stopping": True}, None
+        greeting = {"ok": True, "version": __version__, "pid": os.getpid(), **facts}
         try:
             return greeting, self._accept(hello)
         except HubError as error:
@@ -186,6 +198,7 @@ async def listen(
     home: Home,
     accept: Callable[[Hello], asyncio.Protocol],
     greet: Callable[[], Json],
+    retire: Callable[[], None],
     *,
     unix: bool = HAS_UNIX_SOCKETS,
 ) -> Listener:
@@ -199,12 +212,14 @@ async def listen(
             client sent behind its hello.
         greet: What to add to a greeting: `clients` (how many are attached now),
             `servers_file`, `message_bytes_max`.
+        retire: Called when the hub should end, because an attachment of a newer version
+            has come and `clients` is 0; no further connection is accepted.
         unix: Whether to use a Unix socket; else loopback TCP with a secret.
 
     Raises:
         ConfigError: There is no place for the socket, or the home cannot be written.
     """
-    listener = Listener(home, accept, greet)
+    listener = Listener(home, accept, greet, retire)
     await listener.open(unix=unix)
     return listener
 
@@ -239,9 +254,8 @@ async def connect(
     given_up = threading.Event()
 
     def connected() -> Connection:
-        connection = reach(
-            home, hello, servers_file=servers_file, start=start, deadline_s=deadline_s, given_up=given_up
-        )
+        command = hub_command(home, servers_file) if start else None
+        connection = reach(home, hello, command, deadline_s=deadline_s, given_up=given_up)
         if given_up.is_set():
             connection.close()
         return connection

@@ -7,7 +7,10 @@ connection's own business.
 
     client   {"hub": {"role": "mcp", "version": "0.1.0", "cwd": "/home/ada/project", ...}}
     hub      {"hub": {"ok": true, "version": "0.1.0", "pid": 4711, "clients": 2, ...}}
-    hub      {"hub": {"ok": false, "error": "..."}}, and the connection ends
+    hub      {"hub": {"ok": false, "error": "...", "stopping": true}}, and the connection ends
+
+A hub that nobody is attached to ends when an attachment of a newer version comes; it
+says `stopping`, and the attachment starts its own.
 
 Standard library only, because `hub mcp` runs this before anything else.
 """
@@ -16,6 +19,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import stat
 import sys
@@ -52,6 +56,16 @@ class NotRunning(HubUnreachable):
 
 class HelloError(ValueError):
     """The first line of a connection is no hello."""
+
+
+def is_newer(version: str, than: str) -> bool:
+    """Whether a version of the hub is newer than another, by their numbers."""
+
+    def numbers(text: str) -> tuple[int, ...]:
+        release = re.match(r"\d{1,9}(?:\.\d{1,9}){0,5}", text)
+        return tuple(int(number) for number in release.group().split(".")) if release else ()
+
+    return numbers(version) > numbers(than)
 
 
 @dataclass(frozen=True, slots=True)

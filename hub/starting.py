@@ -23,6 +23,7 @@ from hub.errors import ConfigError
 from hub.rendezvous import Connection, Hello, HelloError, HubUnreachable, NotRunning, connect, hub_member
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from hub.home import Home
@@ -33,19 +34,30 @@ READY_DEADLINE_S = 30.0
 """How long a hub that was started may take until it listens."""
 POLL_S = 0.02
 """How often to look for a hub that somebody else is starting."""
-RELAUNCH_S = 1.0
+RELAUNCH_S = 0.5
 """How long to wait for somebody else's hub before trying to start one again."""
 QUOTE_LINES = 8
 QUOTE_CHARS_MAX = 2000
 """How much of the log is quoted when a start fails."""
 
 
+def hub_command(home: Home, servers_file: Path | None) -> list[str]:
+    """The command that runs a hub for a home (see `hub.detached`).
+
+    Args:
+        home: The home.
+        servers_file: What it serves; None for the home's own file.
+    """
+    # -P: the home is the working folder, and nothing in it is a module.
+    command = [sys.executable, "-P", "-m", "hub", "_hub", "--home", str(home.root)]
+    return command if servers_file is None else [*command, "--mcp-config", str(servers_file)]
+
+
 def reach(
     home: Home,
     hello: Hello,
+    command: Sequence[str] | None,
     *,
-    servers_file: Path | None = None,
-    start: bool = True,
     deadline_s: float = READY_DEADLINE_S,
     given_up: threading.Event | None = None,
 ) -> Connection:
@@ -56,13 +68,12 @@ def reach(
     Args:
         home: The home.
         hello: What to say first.
-        servers_file: What a hub that is started serves; None for the home's own file.
-        start: Whether to start one.
+        command: What starts a hub, from `hub_command`; None to start none.
         deadline_s: How long a start may take until the hub listens.
         given_up: Ends the wait from another thread.
 
     Raises:
-        NotRunning: None runs, and `start` is false.
+        NotRunning: None runs, and there is no `command`.
         HubUnreachable: None could be started, or the one that runs refuses or hangs.
         ConfigError: The home cannot be used.
     """
@@ -72,14 +83,14 @@ def reach(
         try:
             return connect(home, hello)
         except NotRunning:
-            if not start:
+            if command is None:
                 raise
-        if launch is None or launch.stale():
-            launch = Launch(home, servers_file)
-        elif launch.verdict == "failed" or time.monotonic() > until:
+        if launch is not None and (launch.verdict == "failed" or time.monotonic() > until):
             raise HubUnreachable(launch.explanation())
         if given_up is not None and given_up.is_set():
             raise HubUnreachable("the wait for the hub was given up")
+        if launch is None or launch.stale():
+            launch = Launch(home, command)
         launch.wait(POLL_S)
 
 
@@ -95,7 +106,7 @@ class Launch:
         HubUnreachable: The machine starts no process.
     """
 
-    def __init__(self, home: Home, servers_file: Path | None) -> None:
+    def __init__(self, home: Home, command: Sequence[str]) -> None:
         self.verdict: Verdict | None = None
         self.message = ""
         self._home = home
@@ -112,7 +123,7 @@ class Launch:
             ) from None
         try:
             self._log_start = os.fstat(log).st_size
-            self._stdout = _spawn(_command(home, servers_file), home.root, log)
+            self._stdout = _spawn(command, home.root, log)
         except OSError as error:
             raise HubUnreachable(f"the hub could not be started: {error}") from None
         finally:
@@ -166,13 +177,7 @@ class Launch:
         return ", saying:\n" + "\n".join(lines[-QUOTE_LINES:]) + "\n" if lines else ""
 
 
-def _command(home: Home, servers_file: Path | None) -> list[str]:
-    # -P: the home is the working folder, and nothing in it is a module.
-    command = [sys.executable, "-P", "-m", "hub", "_hub", "--home", str(home.root)]
-    return command if servers_file is None else [*command, "--mcp-config", str(servers_file)]
-
-
-def _spawn(command: list[str], folder: Path, log: int) -> int:
+def _spawn(command: Sequence[str], folder: Path, log: int) -> int:
     """Start a process that belongs to nobody; returns the reading end of its standard output."""
     import subprocess  # costs more than connecting to a hub that runs
 
