@@ -51,6 +51,7 @@ class StdioClient:
 
     Attributes:
         pid: The program's process, while it runs.
+        last_id: The id of the latest request.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class StdioClient:
         self._env = env
         self._cwd = cwd
         self._waiting: dict[int, asyncio.Future[Json]] = {}
-        self._next_id = 0
+        self.last_id = 0
         self.pid = 0
 
     async def start(self) -> None:
@@ -93,11 +94,26 @@ class StdioClient:
         Raises:
             RequestFailed: The answer was an error.
         """
-        self._next_id += 1
+        self.last_id += 1
         answer: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
-        self._waiting[self._next_id] = answer
-        self._write({"jsonrpc": "2.0", "id": self._next_id, "method": method, "params": params or {}})
+        self._waiting[self.last_id] = answer
+        self._write({"jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params or {}})
         return _result(await answer)
+
+    def cancel(self, request_id: int) -> None:
+        """Tell the server that nobody waits for a request any more."""
+        self._waiting.pop(request_id, None)
+        params = {"requestId": request_id, "reason": "no longer needed"}
+        self._write({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})
+
+    def write_bytes(self, content: bytes) -> None:
+        """Send bytes as they are, be they messages or not."""
+        self._stdin.write(content)
+
+    def kill(self) -> None:
+        """End the program as a crash does."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
 
     def _write(self, message: Json) -> None:
         self._stdin.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
@@ -106,10 +122,12 @@ class StdioClient:
         assert self._process.stdout is not None
         while line := await self._process.stdout.readline():
             message = json.loads(line)
-            if "method" not in message and (answer := self._waiting.pop(message["id"], None)) is not None:
+            answer = None if "method" in message else self._waiting.pop(message["id"], None)
+            if answer is not None and not answer.done():
                 answer.set_result(message)
         for answer in self._waiting.values():
-            answer.set_exception(RequestFailed(f"{self._command[0]} ended"))
+            if not answer.done():
+                answer.set_exception(RequestFailed(f"{self._command[0]} ended"))
 
     async def close(self) -> None:
         """End stdin, then the whole process group."""
