@@ -5,8 +5,8 @@
 One `hub serve` with healthy, mortal, hanging and dead servers. Clients attach over stdio and HTTP of both
 protocol eras, call, cancel, send garbage, and leave politely or not; meanwhile the mortal servers are killed
 at random. Calls to healthy servers must succeed with the caller's own text; calls to the others must be
-answered, if with an error. After a warm-up and again at the end all clients leave, and the hub's memory, files and
-threads are compared. When the hub has been stopped, nothing that it started may be left.
+answered, if with an error. After a warm-up and again at the end all clients leave, and the hub's memory, files
+and threads are compared. When the hub has been stopped, nothing that it started may be left.
 """
 
 from __future__ import annotations
@@ -209,13 +209,11 @@ class Soak:
                 await client.request(method, params)
             self.counts["calls"] += 1
         except TimeoutError:
-            self.problem(
-                "unanswered", f"{method} {params.get('name', '')} had no answer in {CALL_DEADLINE_S} s"
-            )
+            self.problem("unanswered", f"{what} had no answer in {CALL_DEADLINE_S} s")
         except RequestFailed:
             self.counts["answered with an error"] += 1
         except (OSError, asyncio.IncompleteReadError) as error:
-            self.problem("failed", f"{method} {params.get('name', '')}: {type(error).__name__}: {error}")
+            self.problem("failed", f"{what}: {type(error).__name__}: {error}")
 
     async def cancel(self, client: StdioClient, rng: random.Random) -> None:
         """Start a slow call and give it up."""
