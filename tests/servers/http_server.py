@@ -102,7 +102,8 @@ class App:
             return
         method, params = message.get("method"), message.get("params") or {}
         headers = list(JSON_TYPE)
-        if f"{META}protocolVersion" in params.get("_meta", {}) or self.options.era == "modern":
+        modern = f"{META}protocolVersion" in params.get("_meta", {}) and self.options.era != "legacy"
+        if modern or self.options.era == "modern":
             if header(scope, b"mcp-method") != method:
                 error = {
                     "jsonrpc": "2.0",
