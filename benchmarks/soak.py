@@ -5,8 +5,8 @@
 One `hub serve` with healthy, mortal, hanging and dead servers. Clients attach over stdio and HTTP of both
 protocol eras, call, cancel, send garbage, and leave politely or not; meanwhile the mortal servers are killed
 at random. Calls to healthy servers must succeed with the caller's own text; calls to the others must be
-answered, if with an error. After a warm-up and again at the end all clients leave, and the hub's memory, files
-and threads are compared. When the hub has been stopped, nothing that it started may be left.
+answered, if with an error. After a warm-up and again at the end all clients leave, and the hub's memory, open
+files and threads are compared. When the hub has been stopped, nothing that it started may be left.
 """
 
 from __future__ import annotations
