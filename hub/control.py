@@ -27,36 +27,23 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hub.calls import Caller, Json
 from hub.channels import LineChannel
-from hub.errors import METHOD_NOT_FOUND, InvalidArguments, RpcError
+from hub.errors import METHOD_NOT_FOUND, InvalidArguments, RpcError, UnknownName
 from hub.jsonrpc import Peer, Request
 
 if TYPE_CHECKING:
     from hub.agent import Agent
     from hub.memory import Memory, Provenance, Scope
+    from hub.router import Router
     from hub.sessions import Sessions
-
-
-class Router(Protocol):
-    """What the command line needs of `hub.router.Router`."""
-
-    def tools(self) -> list[Json]: ...
-
-    async def call_tool(
-        self,
-        caller: Caller,
-        name: str,
-        arguments: Json,
-        *,
-        deadline_s: float | None = None,
-        on_progress: Callable[[float, float | None, str | None], None] | None = None,
-    ) -> Json: ...
 
 
 class RunningHub(Protocol):
     """The hub that a control connection works on."""
 
     @property
-    def router(self) -> Router: ...
+    def router(self) -> Router:
+        """Every tool of every server."""
+        ...
 
     def status(self) -> Json:
         """How the hub and each of its servers are; never waits."""
@@ -78,6 +65,14 @@ class RunningHub(Protocol):
         """The agent, made when it is first asked for."""
         ...
 
+    def servers(self) -> Json:
+        """Every server with its state: `file`, `servers`, `problems`; never waits."""
+        ...
+
+    async def test_server(self, name: str) -> Json:
+        """Connect to a server now: `name`, `ok`, `tools` or `problem`, `duration_s`."""
+        ...
+
     def open_http(self, host: str | None, port: int | None, auth: bool) -> AbstractAsyncContextManager[Json]:
         """Open the HTTP faces until the context ends; yields where they are."""
         ...
@@ -85,6 +80,9 @@ class RunningHub(Protocol):
 
 REQUESTS_MAX = 32
 """How many requests one command may have running; it needs one."""
+
+ID_KINDS = {"rc_": "recall", "run_": "run", "ep_": "episode"}
+"""What an id names, by how it begins."""
 
 P = TypeVar("P", bound=BaseModel)
 
@@ -139,11 +137,13 @@ class MemoryFeedback(_Params):
 
 
 class MemoryForget(_Params):
-    episode_ids: list[str] = Field(min_length=1)
+    episode_ids: list[str] = []
+    scope: str | None = None
 
 
 class MemoryList(_Params):
     limit: int = Field(default=20, ge=1, le=1000)
+    offset: int = Field(default=0, ge=0)
     scope: str | None = None
 
 
@@ -234,19 +234,24 @@ class ControlConnection:
     # -- tools and servers
 
     async def _tools_list(self, request: Request) -> Json:
-        server = _read(ToolsList, request).server
-        tools = self._hub.router.tools()
-        if server is not None:
-            tools = [tool for tool in tools if self._hub.router.server_of(tool["name"]) == server]
+        wanted = _read(ToolsList, request).server
+        tools = await self._hub.router.listing("tools/list")
+        if wanted is not None:
+            tools = [tool for tool in tools if self._hub.router.resolve(tool["name"])[0].name == wanted]
         return {"tools": tools}
 
     async def _tools_show(self, request: Request) -> Json:
-        name = _read(ToolsShow, request).name
-        return self._hub.router.tool(name)
+        router = self._hub.router
+        tools = await router.listing("tools/list")
+        meant = router.resolve(_read(ToolsShow, request).name)
+        return next(tool for tool in tools if router.resolve(tool["name"]) == meant)
 
     async def _tools_search(self, request: Request) -> Json:
         asked = _read(ToolsSearch, request)
-        return {"tools": self._hub.router.search(asked.query, asked.limit)}
+        arguments: Json = {"query": asked.query, "limit": asked.limit}
+        result = await self._hub.router.call_tool(self._caller, "tools.search", arguments)
+        found: Json = result["structuredContent"]
+        return found
 
     async def _tools_call(self, request: Request) -> Json:
         asked = _read(ToolsCall, request)
@@ -279,50 +284,82 @@ class ControlConnection:
     async def _memory_store(self, request: Request) -> Json:
         asked = _read(MemoryStore, request)
         memory = await self._hub.memory()
-        episode = await memory.store(
+        scopes = self._scopes(asked.scope)
+        kept = await memory.store(
             asked.text,
             intent=asked.intent,
             outcome=asked.outcome,
-            scope=self._scopes(asked.scope)[0],
+            scope=None if scopes is None else scopes[0],
             provenance=self._provenance(),
         )
-        return as_json(episode)
+        return as_object(kept)
 
     async def _memory_recall(self, request: Request) -> Json:
         asked = _read(MemoryRecall, request)
         memory = await self._hub.memory()
-        return as_json(await memory.recall(asked.query, scopes=self._scopes(asked.scope), k2=asked.k2))
+        found = await memory.recall(
+            asked.query,
+            scopes=self._scopes(asked.scope),
+            project=self._caller.project,
+            k2=asked.k2,
+            client=self._caller.name,
+        )
+        return as_object(found)
 
     async def _memory_feedback(self, request: Request) -> Json:
         asked = _read(MemoryFeedback, request)
+        about = {
+            f"{kind}_id": asked.about for prefix, kind in ID_KINDS.items() if asked.about.startswith(prefix)
+        }
+        if not about:
+            raise InvalidArguments(
+                f"{asked.about!r} is no id: a recall's begins with rc_, a run's with run_, an episode's with ep_"
+            )
         memory = await self._hub.memory()
-        return as_json(
-            await memory.feedback(asked.about, asked.reward, used_ids=asked.used_ids, source="user")
-        )
+        changed = await memory.feedback(asked.reward, used_ids=asked.used_ids, source="user", **about)
+        return {
+            "changed": [
+                {"episode_id": episode_id, "before": before, "after": after}
+                for episode_id, (before, after) in changed.values.items()
+            ]
+        }
 
     async def _memory_forget(self, request: Request) -> Json:
+        asked = _read(MemoryForget, request)
         memory = await self._hub.memory()
-        return {"forgotten": await memory.forget(_read(MemoryForget, request).episode_ids)}
+        scopes = self._scopes(asked.scope)
+        forgotten = await memory.forget(
+            episode_ids=asked.episode_ids, scope=None if scopes is None else scopes[0]
+        )
+        unknown = [episode_id for episode_id in asked.episode_ids if episode_id not in forgotten]
+        if unknown and not forgotten:
+            raise UnknownName(f"there is no episode {', '.join(unknown)}")
+        return {"forgotten": forgotten, "unknown": unknown}
 
     async def _memory_list(self, request: Request) -> Json:
         asked = _read(MemoryList, request)
         memory = await self._hub.memory()
-        scopes = None if asked.scope is None else self._scopes(asked.scope)
-        return {"episodes": as_json(await memory.list(scopes=scopes, limit=asked.limit))}
+        listed = await memory.list(scopes=self._scopes(asked.scope), limit=asked.limit, offset=asked.offset)
+        return {"episodes": as_json(listed)}
 
     async def _memory_stats(self, request: Request) -> Json:
         memory = await self._hub.memory()
-        return as_json(await memory.stats())
+        return as_object(await memory.stats())
 
-    def _scopes(self, scope: str | None) -> list[Scope]:
-        """The scopes that a command means: the one it names, else its folder's and the global one."""
-        from hub.memory import GLOBAL, Scope
+    def _scopes(self, scope: str | None) -> list[Scope] | None:
+        """The scope that a command names; None when it names none.
 
-        project = [Scope("project", self._caller.project)] if self._caller.project else []
+        Raises:
+            InvalidArguments: It is no scope.
+        """
+        from hub.memory import Scope
+
         if scope is None:
-            return [*project, GLOBAL]
+            return None
         if scope == "project":
-            return project or [GLOBAL]
+            if self._caller.project is None:
+                raise InvalidArguments("this command runs in no folder, so it has no project scope")
+            return [Scope("project", self._caller.project)]
         return [Scope.parse(scope)]
 
     def _provenance(self) -> Provenance:
@@ -359,7 +396,7 @@ class ControlConnection:
             asked.message,
             on_event=lambda event: request.peer.notify("hub/event", event.to_json()),
         )
-        return as_json(result)
+        return result.to_json()
 
 
 def open_channel(hub: RunningHub, caller: Caller, message_bytes_max: int) -> LineChannel:
@@ -367,6 +404,12 @@ def open_channel(hub: RunningHub, caller: Caller, message_bytes_max: int) -> Lin
     channel = LineChannel(message_bytes_max)
     channel.receiver = Peer(channel, ControlConnection(hub, caller), requests_max=REQUESTS_MAX)
     return channel
+
+
+def as_object(result: object) -> Json:
+    """A dataclass as a JSON object."""
+    found: Json = as_json(result)
+    return found
 
 
 def as_json(value: Any) -> Any:

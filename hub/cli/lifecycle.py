@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable
 from typing import Annotated
 
 import typer
 
-from hub.cli import views
+from hub.cli import exits, views
 from hub.cli.invocation import Invocation, command, fail
-from hub.rendezvous import NotRunning
+from hub.home import Home
+from hub.lock import owner
+from hub.rendezvous import HubUnreachable, NotRunning
 
 STOP_DEADLINE_S = 30.0
 """How long `hub stop` waits for the hub to let go of its home."""
+
+POLL_S = 0.02
+"""How often to look whether it has."""
 
 HOST = Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="The address to listen on.")]
 PORT = Annotated[
@@ -48,22 +55,39 @@ async def status(invocation: Invocation) -> None:
         answer = {"running": False, "home": str(invocation.place.home.root)}
     invocation.show(answer, views.status)
     if not answer["running"]:
-        fail(3)
+        fail(exits.UNREACHABLE)
 
 
 async def stop(invocation: Invocation) -> None:
     """Stop the hub; clients that are attached start it again when they need it."""
-    import asyncio
-
+    home = invocation.place.home
     try:
         async with invocation.hub(start=False) as hub:
             answer = await hub.request("hub/stop", {})
-            # The hub closes the connection as the last thing it does before it ends.
-            async with asyncio.timeout(STOP_DEADLINE_S):
-                await hub.wait_closed()
+            pid = hub.greeting.get("pid")
+            await _gone(home, pid, hub.wait_closed())
     except NotRunning:
         answer = {"stopped": False}
     invocation.show(answer, views.stopped)
+
+
+async def _gone(home: Home, pid: object, closed: Awaitable[object]) -> None:
+    """Wait until a hub that was told to stop has let go of its home.
+
+    Raises:
+        HubUnreachable: It still holds it after the deadline.
+    """
+    try:
+        async with asyncio.timeout(STOP_DEADLINE_S):
+            await closed
+            # It signs off from its home as the last thing it does.
+            while (owner(home) or {}).get("pid") == pid:
+                await asyncio.sleep(POLL_S)  # noqa: ASYNC110 - the other process tells by a file
+    except TimeoutError:
+        raise HubUnreachable(
+            f"the hub, process {pid}, still runs {STOP_DEADLINE_S:g} s after it was told to stop; "
+            f"its log: {home.log_file}"
+        ) from None
 
 
 async def doctor(invocation: Invocation) -> None:

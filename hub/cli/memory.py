@@ -91,22 +91,34 @@ async def feedback(
 
 async def forget(
     invocation: Invocation,
-    episode_ids: Annotated[list[str], typer.Argument(help="Episode ids, as recall and list print them.")],
+    episode_ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[EPISODE]...", help="Episode ids, as recall and list print them."),
+    ] = None,
+    scope: SCOPE = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Delete episodes for good."""
+    """Delete episodes for good: by id, or everything in a scope."""
+    if bool(episode_ids) == (scope is not None):
+        raise InvalidArguments("say which: episode ids, or --scope for everything in it")
+    if scope is not None and not yes:
+        if invocation.json or not sys.stdin.isatty():
+            raise InvalidArguments("--scope deletes everything in it; say --yes")
+        typer.confirm(f"Delete everything in the scope {scope} for good?", abort=True, err=True)
     async with invocation.hub() as hub:
-        answer = await hub.request("hub/memory.forget", {"episode_ids": episode_ids})
+        answer = await hub.request("hub/memory.forget", {"episode_ids": episode_ids or [], "scope": scope})
     invocation.show(answer, views.forgotten)
 
 
 async def list_episodes(
     invocation: Invocation,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many.")] = 20,
+    offset: Annotated[int, typer.Option("--offset", min=0, help="Leave out so many of the newest.")] = 0,
     scope: SCOPE = None,
 ) -> None:
     """List the newest episodes."""
     async with invocation.hub() as hub:
-        answer = await hub.request("hub/memory.list", {"limit": limit, "scope": scope})
+        answer = await hub.request("hub/memory.list", {"limit": limit, "offset": offset, "scope": scope})
     invocation.show(answer, views.episodes)
 
 

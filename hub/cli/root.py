@@ -73,7 +73,8 @@ sessions.add_to(app)
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; see `hub.cli.main`."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    as_json = "--json" in words
+    options = words[: words.index("--")] if "--" in words else words
+    as_json = "--json" in options
     try:
         outcome = typer.main.get_command(app).main(args=words, prog_name="hub", standalone_mode=False)
         code = outcome if isinstance(outcome, int) else exits.OK

@@ -13,10 +13,11 @@ from typing import Annotated, Any
 
 import typer
 
+from hub import mcp_edits
 from hub.calls import Json
 from hub.cli import views
 from hub.cli.invocation import Invocation, command, fail
-from hub.errors import ConfigError, InvalidArguments, UnknownName
+from hub.errors import InvalidArguments
 
 NAME = Annotated[str, typer.Argument(help="The server's name in the file.")]
 
@@ -87,37 +88,34 @@ def add(
     if description:
         entry["description"] = description
     file = _file(invocation)
-    if name in file.servers and not replace:
-        raise InvalidArguments(f"{file.path} has a server {name!r} already; --replace replaces it")
-    file.set(name, entry)
-    invocation.show({"file": str(file.path), "server": name, "entry": entry}, _added)
+    mcp_edits.add_server(file, name, entry, replace=replace)
+    invocation.show({"file": str(file), "server": name, "added": True}, _added)
 
 
 def remove(invocation: Invocation, name: NAME) -> None:
     """Take a server out of the file."""
     file = _file(invocation)
-    file.check(name)
-    file.remove(name)
+    mcp_edits.remove_server(file, name)
     invocation.show(
-        {"file": str(file.path), "server": name, "removed": True}, _said("Removed {server} from {file}.")
+        {"file": str(file), "server": name, "removed": True}, _said("Removed {server} from {file}.")
     )
 
 
 def enable(invocation: Invocation, name: NAME) -> None:
     """Use a server that was switched off."""
-    file = _file(invocation)
-    file.check(name)
-    if file.servers[name].get("disabled"):
-        file.remove(name, "disabled")
-    invocation.show({"file": str(file.path), "server": name, "disabled": False}, _said("{server} is on."))
+    _switch(invocation, name, disabled=False)
 
 
 def disable(invocation: Invocation, name: NAME) -> None:
     """Leave a server alone, but keep its entry."""
+    _switch(invocation, name, disabled=True)
+
+
+def _switch(invocation: Invocation, name: str, *, disabled: bool) -> None:
     file = _file(invocation)
-    file.check(name)
-    file.set(name, True, "disabled")
-    invocation.show({"file": str(file.path), "server": name, "disabled": True}, _said("{server} is off."))
+    mcp_edits.set_disabled(file, name, disabled)
+    sentence = "{server} is off." if disabled else "{server} is on."
+    invocation.show({"file": str(file), "server": name, "disabled": disabled}, _said(sentence))
 
 
 async def test(invocation: Invocation, name: NAME) -> None:
@@ -129,67 +127,9 @@ async def test(invocation: Invocation, name: NAME) -> None:
         fail()
 
 
-class _File:
-    """The servers file, changed one member at a time.
-
-    Raises:
-        ConfigError: It cannot be read or is not valid.
-    """
-
-    def __init__(self, path: Path) -> None:
-        from hub.json_text import parse_json
-
-        self.path = path
-        try:
-            self._text = path.read_text(encoding="utf-8-sig")
-        except FileNotFoundError:
-            self._text = ""
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} cannot be read: {error}") from None
-        try:
-            document = parse_json(self._text) if self._text.strip() else {}
-        except ValueError as error:
-            raise ConfigError(f"{path} is not valid JSON: {error}; mend it first") from None
-        if not isinstance(document, dict):
-            raise ConfigError(f'{path}: expected an object, {{"mcpServers": {{…}}}}')
-        self._key = "servers" if "servers" in document and "mcpServers" not in document else "mcpServers"
-        table = document.get(self._key, {})
-        if not isinstance(table, dict):
-            raise ConfigError(f"{path}: {self._key}: expected an object of servers by name")
-        self.servers: dict[str, Json] = {
-            key: value if isinstance(value, dict) else {} for key, value in table.items()
-        }
-
-    def check(self, name: str) -> None:
-        """Refuse a name that is not there."""
-        if name not in self.servers:
-            known = ", ".join(self.servers) or "none"
-            raise UnknownName(f"{self.path} has no server {name!r}; it has: {known}")
-
-    def set(self, name: str, value: Any, *path: str) -> None:
-        from hub.json_text import set_member
-
-        self._write(set_member(self._text, (self._key, name, *path), value))
-
-    def remove(self, name: str, *path: str) -> None:
-        from hub.json_text import remove_member
-
-        self._write(remove_member(self._text, (self._key, name, *path)))
-
-    def _write(self, text: str) -> None:
-        from hub.json_text import write_atomically
-
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_atomically(self.path, text)
-        except OSError as error:
-            raise ConfigError(f"{self.path} cannot be written: {error.strerror}") from None
-        self._text = text
-
-
-def _file(invocation: Invocation) -> _File:
+def _file(invocation: Invocation) -> Path:
     found = invocation.approved_place()
-    return _File(found.servers_file or found.home.servers_file)
+    return found.servers_file or found.home.servers_file
 
 
 def _pairs(words: list[str], option: str) -> dict[str, str]:

@@ -280,7 +280,9 @@ def feedback(console: Console, answer: Json) -> None:
 
 
 def forgotten(console: Console, answer: Json) -> None:
-    console.print(f"Forgot {answer['forgotten']} episode{'' if answer['forgotten'] == 1 else 's'}.")
+    _count(console, len(answer["forgotten"]), "episode", "forgotten")
+    for episode_id in answer["unknown"]:
+        console.print(f"{mark('warning')} there is no episode {plain(episode_id)}")
 
 
 def _episode_text(episode: Json) -> str:
@@ -396,8 +398,8 @@ def _flat(value: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
         yield prefix, "none" if value is None else str(value)
 
 
-def _count(console: Console, count: int, noun: str) -> None:
-    console.print(f"[dim]{count} {noun}{'' if count == 1 else 's'}[/]")
+def _count(console: Console, count: int, noun: str, what: str = "") -> None:
+    console.print(f"[dim]{count} {noun}{'' if count == 1 else 's'} {what}[/]".replace(" [/]", "[/]"))
 
 
 def _default(of: Mapping[str, Any]) -> str:
