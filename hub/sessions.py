@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from hub.calls import Json
@@ -223,8 +223,7 @@ class Sessions:
                     messages=messages,
                     error="the hub ended while the turn was running",
                 )
-                self._insert(connection, turn, now)
-                closed.append(turn)
+                closed.append(replace(turn, seq=self._insert(connection, turn, now)))
             return closed
 
         return await self._store.write(work)
@@ -359,9 +358,7 @@ class Sessions:
             from hub.tables import summaries
 
             connection.execute(
-                delete(summaries).where(
-                    summaries.c.session_id == session_id, summaries.c.seq == summary.seq
-                )
+                delete(summaries).where(summaries.c.session_id == session_id, summaries.c.seq == summary.seq)
             )
             connection.execute(
                 summaries.insert(),
@@ -394,9 +391,7 @@ class Sessions:
         connection.execute(turns.insert(), {**columns, "seq": seq})
         connection.execute(delete(steps).where(steps.c.run_id == turn.run_id))
         connection.execute(
-            delete(turns).where(
-                turns.c.session_id == session_id, turns.c.seq <= seq - self._window_turns
-            )
+            delete(turns).where(turns.c.session_id == session_id, turns.c.seq <= seq - self._window_turns)
         )
         return seq
 

@@ -9,10 +9,13 @@ import pytest
 from tests.agent.parts import CALLER, Notebook, Tools, scene, text
 
 from hub.calls import Caller, Json
+from hub.clock import ManualClock
 from hub.errors import Busy, DownstreamUnavailable, InvalidArguments, ModelError, NotAllowed, UnknownName
 from hub.memory.episode import Scope
+from hub.sessions import Sessions
 from hub.settings import AgentSettings
 from hub.simulation.scripted_model import Call, Hang, Request, Say
+from hub.store import Store
 
 pytestmark = pytest.mark.anyio
 
@@ -316,7 +319,7 @@ async def test_the_agent_is_not_offered_itself(tmp_path: Path) -> None:
     async with scene(tmp_path, script, tools) as here:
         result = await here.say("go")
         assert here.model.requests[0].tools == ["fs_read"]
-    assert "no tool 'agent.run_turn'" in result.output
+    assert "no tool 'agent_run_turn'" in result.output
     assert tools.called == []
 
 
@@ -450,11 +453,17 @@ async def test_a_hub_that_died_in_a_turn_leaves_a_record_of_its_steps(tmp_path: 
         async with asyncio.timeout(30):
             await started.wait()
         [running] = here.agent.running()
-        # What the next hub finds on disk, had this one been killed now.
-        [interrupted] = await here.sessions.close_interrupted()
+        # The disk as it is now is what the next hub finds, when this one is killed.
+        await here.store.backup(tmp_path / "copy.sqlite3")
         turn.cancel()
         with pytest.raises(asyncio.CancelledError):
             await turn
+    store = Store(tmp_path / "copy.sqlite3")
+    await store.open()
+    [interrupted] = await Sessions(store, ManualClock()).close_interrupted()
+    [kept] = await Sessions(store, ManualClock()).show("s")
+    await store.close()
+    assert kept == interrupted
     assert (interrupted.run_id, interrupted.status) == (running.run_id, "interrupted")
     assert [message["role"] for message in interrupted.messages] == ["user", "assistant", "tool", "assistant"]
 
