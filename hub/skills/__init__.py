@@ -1,8 +1,8 @@
 """Skills: folders with a SKILL.md that tells a model how, and a `tools.py` that lets it.
 
 `discover` finds them without running their code, `worker_entries` says which
-processes serve their tools, and `hub.skills.worker` is that process. `new` and
-`check` are for whoever writes one.
+processes serve their tools, and `hub.skills.worker` is that process.
+`hub.skills.authoring` is for whoever writes one.
 """
 
 from __future__ import annotations

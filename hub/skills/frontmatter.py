@@ -67,6 +67,11 @@ class Frontmatter:
     body: str = field(repr=False)
 
 
+def is_name(name: str) -> bool:
+    """Whether the standard allows a name for a skill."""
+    return len(name) <= NAME_CHARS_MAX and _NAME.fullmatch(name) is not None
+
+
 def read(path: Path) -> tuple[Frontmatter | None, list[Problem]]:
     """Read a SKILL.md.
 

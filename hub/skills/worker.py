@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("hub.skills.worker")
 
-EXIT_GRACE_S = 5.0
+EXIT_GRACE_S = 3.0
 """How long a tool may keep running once nobody is left to read its result."""
 
 

@@ -20,6 +20,8 @@ from hub.skills.discovery import Skill, shipped_folder
 if TYPE_CHECKING:
     from hub.settings import SkillsSettings
 
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+"""Where a company keeps its own certificate authorities; `web.fetch` needs to know."""
 SHIPPED_WORKER = "shipped-skills"
 """The name of the worker that serves the skills that come with the hub."""
 
@@ -61,12 +63,17 @@ def worker_entries(
     shipped = [skill for skill in with_tools if skill.shipped]
     entries = []
     if shipped:
-        entries.append(_entry(SHIPPED_WORKER, shipped, shipped_folder(), _settings(settings), settings))
+        env = _settings(settings) | _taken(_CERTIFICATES, environment)
+        entries.append(_entry(SHIPPED_WORKER, shipped, shipped_folder(), env, settings))
     for skill in with_tools:
         if not skill.shipped:
-            wanted = {name: environment[name] for name in skill.environment if name in environment}
-            entries.append(_entry(skill.name, [skill], skill.folder, wanted, settings))
+            env = _taken(skill.environment, environment)
+            entries.append(_entry(skill.name, [skill], skill.folder, env, settings))
     return entries
+
+
+def _taken(names: Iterable[str], environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: environment[name] for name in names if name in environment}
 
 
 def _entry(

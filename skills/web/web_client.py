@@ -108,8 +108,11 @@ def _client() -> httpx.AsyncClient:
 
 @cache
 def _tls() -> ssl.SSLContext:
-    """Loading the authorities takes longer than a request: once for the process."""
-    return httpx.create_ssl_context(trust_env=False)
+    """Loading the authorities takes longer than a request: once for the process.
+
+    `SSL_CERT_FILE` and `SSL_CERT_DIR` replace those that come with the library.
+    """
+    return httpx.create_ssl_context()
 
 
 async def _page(url: httpx.URL, response: httpx.Response, bytes_max: int) -> Page:

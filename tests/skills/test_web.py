@@ -5,15 +5,21 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import ssl
 import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from hub.skills import shipped_folder
 
@@ -304,3 +310,45 @@ def test_the_worker_says_for_each_tool_what_it_may_do(careful: Any) -> None:
     assert tool.annotations.read_only_hint is True
     assert tool.annotations.open_world_hint is True
     assert json.dumps(tool.output_schema)
+
+
+def test_a_certificate_is_checked_against_the_name_and_not_the_address(
+    start_worker: Callable[..., Any], tmp_path: Path
+) -> None:
+    authority, context = _certificate_for_localhost(tmp_path)
+    site = Site()
+    site.page("/secure", "over TLS", "text/plain")
+    site._server.socket = context.wrap_socket(site._server.socket, server_side=True)
+    env = {"HUB_SKILLS__WEB_PRIVATE_ADDRESSES": "true"}
+    with site.serving():
+        with start_worker(WEB, env={**env, "SSL_CERT_FILE": str(authority)}).running() as worker:
+            assert worker.call("web.fetch", url=f"https://localhost:{site.port}/secure")["text"] == "over TLS"
+            assert "certificate" in worker.refused("web.fetch", url=f"https://127.0.0.1:{site.port}/secure")
+        with start_worker(WEB, env=env).running() as worker:
+            assert "certificate" in worker.refused("web.fetch", url=f"https://localhost:{site.port}/secure")
+
+
+def _certificate_for_localhost(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "localhost.pem"
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    return file, context
