@@ -276,6 +276,7 @@ class _Run:
                 self._run_id,
                 self._session_id,
                 self._message,
+                self._recall,
                 made,
                 output,
                 _MEMORY_DEADLINE_S,

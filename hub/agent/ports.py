@@ -8,7 +8,8 @@ from typing import Protocol
 from hub.calls import Caller, Json
 from hub.llm.answer import Answer
 from hub.llm.choice import Choice
-from hub.memory.episode import Episode, Provenance, Recall, Scope
+from hub.memory.episode import Episode, Provenance, Recall
+from hub.settings import ToolNames
 
 ProgressListener = Callable[[float, float | None, str | None], None]
 
@@ -16,8 +17,8 @@ ProgressListener = Callable[[float, float | None, str | None], None]
 class ToolSurface(Protocol):
     """Every tool of the hub; the router is one."""
 
-    def tools(self) -> list[Json]:
-        """MCP tool definitions under public names. Never waits."""
+    def tools(self, style: ToolNames | None = None) -> Sequence[Json]:
+        """MCP tool definitions under the names of a style. Never waits; do not change them."""
         ...
 
     async def call_tool(
@@ -34,6 +35,7 @@ class ToolSurface(Protocol):
         Raises:
             HubError: The call could not be made or finished.
             RpcError: The server answered with an error.
+            TimeoutError: The deadline passed.
         """
         ...
 
@@ -63,14 +65,21 @@ class Model(Protocol):
 class Memory(Protocol):
     """Episodic memory; `hub.memory.Memory` is one, and documents what is asked of it."""
 
-    async def recall(self, query: str, *, scopes: Sequence[Scope], provenance: Provenance) -> Recall: ...
+    async def recall(
+        self,
+        query: str,
+        *,
+        project: str | None = None,
+        client: str | None = None,
+        run_id: str | None = None,
+    ) -> Recall: ...
 
     async def store(
         self,
-        intent: str,
         experience: str,
         *,
-        scope: Scope,
-        provenance: Provenance,
+        intent: str | None = None,
+        provenance: Provenance | None = None,
         thread: str | None = None,
+        parent_ids: Sequence[str] = (),
     ) -> Episode: ...

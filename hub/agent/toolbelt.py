@@ -17,16 +17,16 @@ from hub.agent.events import Emitter, ToolFinished, ToolProgress, ToolStarted
 from hub.agent.guards import LoopGuard
 from hub.agent.ports import ProgressListener, ToolSurface
 from hub.agent.prompt import cut
-from hub.agent.relevance import most_relevant
 from hub.calls import Caller, Json
 from hub.errors import HubError, RpcError
 from hub.llm.answer import ToolRequest
+from hub.toolsearch import rank_tools
 
 _PARALLEL_MAX = 8
 _PREVIEW_CHARS = 400
 _SEARCH = "tools.search"
-_ALWAYS_SHOWN = frozenset({_SEARCH, "memory.recall", "memory.store"})
-_NEVER_SHOWN = "agent.run_turn"
+_ALWAYS_SHOWN = (_SEARCH, "memory.recall", "memory.store")
+_ITSELF = "agent.run_turn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,8 @@ class Toolbelt:
         self._emitter = emitter
         self._result_chars_max = result_chars_max
         self._guard = LoopGuard()
-        self._known = {tool["name"]: tool for tool in surface.tools() if not is_agent(tool)}
-        self._shown = most_relevant(list(self._known.values()), message, tools_max, _ALWAYS_SHOWN)
+        self._known = self._listed()
+        self._shown = _most_relevant(self._known, message, tools_max)
 
     @property
     def shown(self) -> Sequence[Json]:
@@ -184,7 +184,7 @@ class Toolbelt:
             return False, f"{request.name} could not be called: {error.message}"
         except RpcError as error:
             return False, f"{request.name} was refused by its server: {error} (code {error.code})"
-        if request.name.endswith(_SEARCH):
+        if request.name == _SEARCH:
             self._show_found(result)
         failed = result.get("isError") is True
         text = readable(result)
@@ -199,8 +199,12 @@ class Toolbelt:
     def _knows(self, name: str) -> bool:
         if name not in self._known:
             # It may have come since the turn began.
-            self._known |= {tool["name"]: tool for tool in self._surface.tools() if not is_agent(tool)}
+            self._known |= self._listed()
         return name in self._known
+
+    def _listed(self) -> dict[str, Json]:
+        """The tools there are, under the names that this module knows, without the agent itself."""
+        return {tool["name"]: tool for tool in self._surface.tools("dotted") if tool["name"] != _ITSELF}
 
     def _unknown(self, name: str) -> str:
         near = difflib.get_close_matches(name, self._known, n=3)
@@ -216,9 +220,16 @@ class Toolbelt:
                 self._shown = [*self._shown, tool]
 
 
-def is_agent(tool: Json) -> bool:
-    """Whether a tool is the agent itself, which is never offered to it."""
-    return bool(tool["name"] == _NEVER_SHOWN)
+def _most_relevant(known: dict[str, Json], message: str, count: int) -> list[Json]:
+    """The tools that fit a message best, and those that always fit, in the order of their names.
+
+    That order makes the same tools the same prompt, which providers' caches like.
+    """
+    if len(known) > count:
+        ranked = [tool["name"] for tool in rank_tools(message, list(known.values()), count)]
+        order = dict.fromkeys([*(name for name in _ALWAYS_SHOWN if name in known), *ranked, *sorted(known)])
+        known = {name: known[name] for name in list(order)[:count]}
+    return [known[name] for name in sorted(known)]
 
 
 def readable(result: Json) -> str:

@@ -113,7 +113,7 @@ class TurnLoop:
     async def _call_tools(self, answer: Answer) -> None:
         clock = asyncio.get_running_loop().time
         began = clock()
-        time_left_s = max(1.0, self._remaining_s() - self._held_back_s)
+        time_left_s = max(0.1, self._remaining_s() - self._held_back_s)
         try:
             outcomes = await self._belt.call(
                 answer.tool_requests, min(self._settings.tool_deadline_s, time_left_s)

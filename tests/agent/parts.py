@@ -16,9 +16,9 @@ from hub.calls import Caller, Json
 from hub.clock import ManualClock
 from hub.errors import UnknownName
 from hub.llm import LiteLLM
-from hub.memory.episode import GLOBAL, Episode, Hit, Provenance, Recall, Scope
+from hub.memory.episode import GLOBAL, Episode, Hit, Provenance, Recall
 from hub.sessions import Sessions
-from hub.settings import AgentSettings
+from hub.settings import AgentSettings, ToolNames
 from hub.simulation.scripted_model import Script, ScriptedModel
 from hub.store import Store
 
@@ -48,7 +48,7 @@ class Tools:
         self._definitions[name] = {"name": name, "inputSchema": {"type": "object"}, **definition}
         return self
 
-    def tools(self) -> list[Json]:
+    def tools(self, style: ToolNames | None = None) -> list[Json]:
         return list(self._definitions.values())
 
     async def call_tool(
@@ -78,10 +78,13 @@ class Notebook:
     """A memory that returns what it was given, and keeps what it is told."""
 
     hits: Sequence[str] = ()
-    stored: list[tuple[str, str, Scope, Provenance]] = field(default_factory=list)
+    stored: list[tuple[str, str, Provenance]] = field(default_factory=list)
+    parents: list[tuple[str, ...]] = field(default_factory=list)
     queries: list[str] = field(default_factory=list)
 
-    async def recall(self, query: str, *, scopes: Sequence[Scope], provenance: Provenance) -> Recall:
+    async def recall(
+        self, query: str, *, project: str | None = None, client: str | None = None, run_id: str | None = None
+    ) -> Recall:
         self.queries.append(query)
         hits = tuple(
             Hit(self._episode(f"ep_{n}", "earlier", experience), 0.9 - n / 10, 0.9, 0.0, 0.0, 1.0, 0.0, ())
@@ -91,14 +94,17 @@ class Notebook:
 
     async def store(
         self,
-        intent: str,
         experience: str,
         *,
-        scope: Scope,
-        provenance: Provenance,
+        intent: str | None = None,
+        provenance: Provenance | None = None,
         thread: str | None = None,
+        parent_ids: Sequence[str] = (),
     ) -> Episode:
-        self.stored.append((intent, experience, scope, provenance))
+        assert intent is not None
+        assert provenance is not None
+        self.stored.append((intent, experience, provenance))
+        self.parents.append(tuple(parent_ids))
         return self._episode("ep_new", intent, experience)
 
     def _episode(self, episode_id: str, intent: str, experience: str) -> Episode:

@@ -6,16 +6,15 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.agent.parts import CALLER, Notebook, Tools, scene, text
 
 from hub.calls import Caller, Json
 from hub.clock import ManualClock
 from hub.errors import Busy, DownstreamUnavailable, InvalidArguments, ModelError, NotAllowed, UnknownName
-from hub.memory.episode import Scope
 from hub.sessions import Sessions
 from hub.settings import AgentSettings
-from hub.simulation.scripted_model import Call, Hang, Request, Say
+from hub.simulation.scripted_model import Call, Hang, Request, Say, Script
 from hub.store import Store
+from tests.agent.parts import CALLER, Notebook, Tools, scene, text
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +27,7 @@ async def _echo(arguments: Json) -> Json:
 
 async def test_a_turn_calls_tools_of_two_servers_and_answers(tmp_path: Path) -> None:
     tools = Tools().add("fs.read", _echo).add("web.fetch", _echo)
-    script = [
+    script: Script = [
         Call("fs.read", {"x": 1}, also=(Call("web.fetch", {"x": 2}),)),
         lambda request: Say(" and ".join(request.results)),
     ]
@@ -39,13 +38,14 @@ async def test_a_turn_calls_tools_of_two_servers_and_answers(tmp_path: Path) -> 
     assert result.status == "completed"
     assert result.model == "openai/scripted"
     assert [(call.name, call.ok) for call in result.tool_calls] == [("fs.read", True), ("web.fetch", True)]
-    assert result.usage.input_tokens > 0 and result.usage.output_tokens > 0
+    assert result.usage.input_tokens > 0
+    assert result.usage.output_tokens > 0
     assert tools.called == [("fs.read", {"x": 1}), ("web.fetch", {"x": 2})]
     assert [(c.face, c.hops, c.run_id) for c in tools.callers] == [("agent", 1, result.run_id)] * 2
 
 
 async def test_events_are_numbered_and_tell_the_whole_turn_in_order(tmp_path: Path) -> None:
-    script = [Call("fs.read", {"x": 1}), Say("a text of several pieces, streamed")]
+    script: Script = [Call("fs.read", {"x": 1}), Say("a text of several pieces, streamed")]
     async with scene(tmp_path, script, Tools().add("fs.read", _echo), memory=Notebook()) as here:
         result = await here.say("read it")
 
@@ -69,7 +69,7 @@ async def test_events_are_numbered_and_tell_the_whole_turn_in_order(tmp_path: Pa
 
 
 async def test_the_next_turn_of_a_session_sees_what_was_said(tmp_path: Path) -> None:
-    script = [Call("fs.read", {"x": 1}), Say("first answer"), Say("second answer")]
+    script: Script = [Call("fs.read", {"x": 1}), Say("first answer"), Say("second answer")]
     async with scene(tmp_path, script, Tools().add("fs.read", _echo)) as here:
         await here.say("first question")
         await here.say("second question")
@@ -113,18 +113,26 @@ async def test_an_episode_of_the_turn_is_stored_for_its_project_without_what_was
     tmp_path: Path,
 ) -> None:
     memory = Notebook(hits=["recalled words"])
-    script = [Call("fs.read", {"x": 1}), Say("The port is 8787.")]
+    script: Script = [Call("fs.read", {"x": 1}), Say("The port is 8787.")]
     async with scene(tmp_path, script, Tools().add("fs.read", _echo), memory=memory) as here:
         result = await here.say("which port does the site use?")
         recorded = await here.sessions.turn(result.run_id)
 
-    [(intent, experience, scope, provenance)] = memory.stored
+    [(intent, experience, provenance)] = memory.stored
     assert intent == "which port does the site use?"
-    assert "fs.read" in experience and "The port is 8787." in experience
+    assert "fs.read" in experience
+    assert "The port is 8787." in experience
     assert "recalled words" not in experience
-    assert scope == Scope("project", "/home/ada/site")
-    assert provenance.run_id == result.run_id
+    assert (provenance.run_id, provenance.project) == (result.run_id, "/home/ada/site")
     assert "recalled words" not in str(recorded.messages)
+
+
+async def test_an_episode_that_the_answer_names_is_a_parent_of_the_new_one(tmp_path: Path) -> None:
+    memory = Notebook(hits=["the port is 8787", "the colour is blue"])
+    answer = "The port is 8787, as episode ep_0 says. It has been so since the beginning of the project."
+    async with scene(tmp_path, [Say(answer)], memory=memory) as here:
+        await here.say("which port does the site use?")
+    assert memory.parents == [("ep_0",)]
 
 
 async def test_small_talk_is_not_stored(tmp_path: Path) -> None:
@@ -136,7 +144,7 @@ async def test_small_talk_is_not_stored(tmp_path: Path) -> None:
 
 async def test_a_turn_is_on_record_with_its_whole_trajectory(tmp_path: Path) -> None:
     tools = Tools().add("fs.read", _echo, description="Reads a file.")
-    script = [Call("fs.read", {"x": 1}), Say("done")]
+    script: Script = [Call("fs.read", {"x": 1}), Say("done")]
     async with scene(tmp_path, script, tools, memory=Notebook(hits=["a note"])) as here:
         result = await here.say("read it")
         turn = await here.sessions.turn(result.run_id)
@@ -147,12 +155,16 @@ async def test_a_turn_is_on_record_with_its_whole_trajectory(tmp_path: Path) -> 
     assert (turn.seq, turn.status, turn.output) == (1, "completed", "done")
     assert [message["role"] for message in turn.messages] == ["user", "assistant", "tool", "assistant"]
     assert turn.messages[1]["tool_calls"][0]["function"]["name"] == "fs.read"
-    assert turn.tool_calls[0]["arguments"] == {"x": 1} and turn.tool_calls[0]["ok"]
-    assert turn.recall_id == "rec_1" and turn.context["recalled"] == ["ep_0"]
-    assert turn.usage == result.usage.to_json() and turn.model == "openai/scripted"
+    assert turn.tool_calls[0]["arguments"] == {"x": 1}
+    assert turn.tool_calls[0]["ok"]
+    assert turn.recall_id == "rec_1"
+    assert turn.context["recalled"] == ["ep_0"]
+    assert turn.usage == result.usage.to_json()
+    assert turn.model == "openai/scripted"
     assert set(turn.timings) == {"recall_s", "model_s", "tools_s", "total_s"}
     assert prompt.tools[0]["description"] == "Reads a file."
-    assert "2027-01-15" in prompt.system and "/home/ada/site" in prompt.system
+    assert "2027-01-15" in prompt.system
+    assert "/home/ada/site" in prompt.system
     assert (entry.session_id, entry.title, entry.turns) == ("s", "read it", 1)
 
 
@@ -166,7 +178,7 @@ async def test_calls_that_only_read_run_at_the_same_time_and_others_in_their_ord
 
     tools = Tools().add("a.read", meet, **READ_ONLY).add("b.put", meet, annotations={"idempotentHint": True})
     tools.add("c.write", _echo).add("d.write", _echo)
-    script = [
+    script: Script = [
         Call("a.read", also=(Call("b.put"), Call("c.write", {"x": 1}), Call("d.write", {"x": 2}))),
         lambda request: Say("|".join(request.results)),
     ]
@@ -178,7 +190,7 @@ async def test_calls_that_only_read_run_at_the_same_time_and_others_in_their_ord
 
 async def test_broken_arguments_come_back_to_the_model_as_a_readable_error(tmp_path: Path) -> None:
     tools = Tools().add("fs.read", _echo)
-    script = [
+    script: Script = [
         Call("fs.read", '{"x": '),
         Call("fs.read", '["x"]'),
         Call("fs.raed", {"x": 1}),
@@ -202,7 +214,7 @@ async def test_a_failing_tool_is_told_to_the_model_which_can_go_on(tmp_path: Pat
         return {**text("no such file"), "isError": True}
 
     tools = Tools().add("github.search", down).add("fs.read", failed)
-    script = [
+    script: Script = [
         Call("github.search", also=(Call("fs.read"),)),
         lambda request: Say("|".join(request.results)),
     ]
@@ -219,7 +231,7 @@ async def test_a_tool_past_its_deadline_is_given_up_and_the_turn_goes_on(tmp_pat
         raise AssertionError
 
     tools = Tools().add("slow.tool", stall)
-    script = [Call("slow.tool"), lambda request: Say(request.results[0])]
+    script: Script = [Call("slow.tool"), lambda request: Say(request.results[0])]
     settings = AgentSettings(tool_deadline_s=0.1)
     async with scene(tmp_path, script, tools, settings=settings) as here:
         result = await here.say("go")
@@ -231,11 +243,15 @@ async def test_a_large_result_is_cut_with_a_note(tmp_path: Path) -> None:
     async def large(arguments: Json) -> Json:
         return text("x" * 100_000)
 
-    script = [Call("fs.read"), lambda request: Say(str(len(request.results[0])) + request.results[0][-60:])]
+    script: Script = [
+        Call("fs.read"),
+        lambda request: Say(str(len(request.results[0])) + request.results[0][-60:]),
+    ]
     settings = AgentSettings(tool_result_chars_max=1000)
     async with scene(tmp_path, script, Tools().add("fs.read", large), settings=settings) as here:
         result = await here.say("go")
-    assert result.output.startswith("10") and len(result.output) < 100
+    assert result.output.startswith("10")
+    assert len(result.output) < 100
     assert "1,000 of 100,000 characters" in result.output
 
 
@@ -263,7 +279,7 @@ async def test_when_time_runs_out_the_model_answers_once_more_without_tools(tmp_
             return Say("in time")
         return Call("slow.tool", {"x": len(request.messages)})
 
-    settings = AgentSettings(turn_deadline_s=3.0)
+    settings = AgentSettings(turn_deadline_s=5.0)
     async with scene(tmp_path, script, Tools().add("slow.tool", slow), settings=settings) as here:
         # LiteLLM's first import must not count against the turn.
         await here.agent._model.answer([{"role": "user", "content": "warm up"}], deadline_s=60)
@@ -306,7 +322,7 @@ async def test_polling_a_tool_whose_answers_change_is_no_circle(tmp_path: Path) 
     async def poll(arguments: Json) -> Json:
         return text(f"{next(count)} %")
 
-    script = [*[Call("job.status")] * 8, Say("done")]
+    script: Script = [*[Call("job.status")] * 8, Say("done")]
     tools = Tools().add("job.status", poll)
     async with scene(tmp_path, script, tools) as here:
         result = await here.say("go")
@@ -315,7 +331,7 @@ async def test_polling_a_tool_whose_answers_change_is_no_circle(tmp_path: Path) 
 
 async def test_the_agent_is_not_offered_itself(tmp_path: Path) -> None:
     tools = Tools().add("agent.run_turn", _echo).add("fs.read", _echo)
-    script = [Call("agent.run_turn"), lambda request: Say(request.results[0])]
+    script: Script = [Call("agent.run_turn"), lambda request: Say(request.results[0])]
     async with scene(tmp_path, script, tools) as here:
         result = await here.say("go")
         assert here.model.requests[0].tools == ["fs_read"]
@@ -361,7 +377,7 @@ async def test_turns_of_different_sessions_run_at_the_same_time(tmp_path: Path) 
 
 
 async def test_a_full_lane_refuses_and_the_rest_goes_on(tmp_path: Path) -> None:
-    script = [Say("1", delay_s=0.5), Say("2")]
+    script: Script = [Say("1", delay_s=0.5), Say("2")]
     async with scene(tmp_path, script, settings=AgentSettings(lane_queue_max=1)) as here:
         first = asyncio.create_task(here.say("first"))
         await here.model.wait_for_requests(1)
@@ -447,7 +463,7 @@ async def test_a_hub_that_died_in_a_turn_leaves_a_record_of_its_steps(tmp_path: 
         raise AssertionError
 
     tools = Tools().add("slow.tool", stall).add("fs.read", _echo)
-    script = [Call("fs.read", {"x": 1}), Call("slow.tool"), Say("after")]
+    script: Script = [Call("fs.read", {"x": 1}), Call("slow.tool"), Say("after")]
     async with scene(tmp_path, script, tools) as here:
         turn = asyncio.create_task(here.say("go"))
         async with asyncio.timeout(30):
@@ -489,8 +505,9 @@ async def test_a_tool_that_a_search_found_is_shown_from_then_on(tmp_path: Path) 
     tools = Tools().add("tools.search", search).add("zoo.feed", _echo)
     for n in range(10):
         tools.add(f"misc.tool_{n}", _echo)
-    script = [Call("tools.search", {"query": "zoo"}), Say("ok")]
+    script: Script = [Call("tools.search", {"query": "zoo"}), Say("ok")]
     async with scene(tmp_path, script, tools, settings=AgentSettings(tools_max=4)) as here:
         await here.say("tool misc")
         first, second = (request.tools for request in here.model.requests)
-    assert "zoo_feed" not in first and "zoo_feed" in second
+    assert "zoo_feed" not in first
+    assert "zoo_feed" in second
