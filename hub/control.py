@@ -313,7 +313,8 @@ class ControlConnection:
         }
         if not about:
             raise InvalidArguments(
-                f"{asked.about!r} is no id: a recall's begins with rc_, a run's with run_, an episode's with ep_"
+                f"{asked.about!r} is no id: those of recalls begin with rc_, of runs with run_, "
+                "of episodes with ep_"
             )
         memory = await self._hub.memory()
         changed = await memory.feedback(asked.reward, used_ids=asked.used_ids, source="user", **about)

@@ -81,8 +81,8 @@ async def _gone(home: Home, pid: object, closed: Awaitable[object]) -> None:
         async with asyncio.timeout(STOP_DEADLINE_S):
             await closed
             # It signs off from its home as the last thing it does.
-            while (owner(home) or {}).get("pid") == pid:
-                await asyncio.sleep(POLL_S)  # noqa: ASYNC110 - the other process tells by a file
+            while (owner(home) or {}).get("pid") == pid:  # noqa: ASYNC110 - another process, told by a file
+                await asyncio.sleep(POLL_S)
     except TimeoutError:
         raise HubUnreachable(
             f"the hub, process {pid}, still runs {STOP_DEADLINE_S:g} s after it was told to stop; "

@@ -14,7 +14,7 @@ import hub
 from hub.cli import exits, lifecycle, memory, servers, sessions, skills, tools, tour, turns
 from hub.cli.exits import Quit
 from hub.cli.invocation import HOME, JSON, MCP_CONFIG, Invocation
-from hub.errors import HubError, RpcError
+from hub.errors import HubError, InvalidArguments, RpcError
 
 EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong command, 3 no hub, 4 mend the configuration, 130 interrupted."
 
@@ -83,18 +83,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Quit as quit:
         return quit.code
     except (HubError, RpcError) as error:
-        if as_json:
-            import json
-
-            sys.stdout.write(json.dumps(exits.as_json(error), ensure_ascii=False, indent=2) + "\n")
-        say_error(str(error))
+        _tell(error, str(error), as_json)
         return exits.exit_code(error)
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "hub"
         message = error.format_message().replace("\n", " ").strip()
         if message:
-            say_error(f"{message.rstrip('.')}. See: {path} --help")
+            wrong = InvalidArguments(f"{message.rstrip('.')}. See: {path} --help")
+            _tell(wrong, wrong.message, as_json)
         return exits.USAGE
     except (typer.Abort, KeyboardInterrupt):
         return exits.INTERRUPTED
@@ -111,6 +108,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
             f"{TRACEBACK_VARIABLE}=1 shows where"
         )
         return exits.FAILED
+
+
+def _tell(error: HubError | RpcError, message: str, as_json: bool) -> None:
+    """Say what went wrong: to a person, and to the program that reads JSON."""
+    if as_json:
+        import json
+
+        sys.stdout.write(json.dumps(exits.as_json(error), ensure_ascii=False, indent=2) + "\n")
+    say_error(message)
 
 
 def say_error(message: str) -> None:

@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 import typer
 
-from hub import mcp_edits
 from hub.calls import Json
 from hub.cli import views
 from hub.cli.invocation import Invocation, command, fail
@@ -87,15 +86,19 @@ def add(
             entry["env"] = _pairs(env, "--env")
     if description:
         entry["description"] = description
+    from hub.mcp_edits import add_server
+
     file = _file(invocation)
-    mcp_edits.add_server(file, name, entry, replace=replace)
+    add_server(file, name, entry, replace=replace)
     invocation.show({"file": str(file), "server": name, "added": True}, _added)
 
 
 def remove(invocation: Invocation, name: NAME) -> None:
     """Take a server out of the file."""
+    from hub.mcp_edits import remove_server
+
     file = _file(invocation)
-    mcp_edits.remove_server(file, name)
+    remove_server(file, name)
     invocation.show(
         {"file": str(file), "server": name, "removed": True}, _said("Removed {server} from {file}.")
     )
@@ -112,8 +115,10 @@ def disable(invocation: Invocation, name: NAME) -> None:
 
 
 def _switch(invocation: Invocation, name: str, *, disabled: bool) -> None:
+    from hub.mcp_edits import set_disabled
+
     file = _file(invocation)
-    mcp_edits.set_disabled(file, name, disabled)
+    set_disabled(file, name, disabled)
     sentence = "{server} is off." if disabled else "{server} is on."
     invocation.show({"file": str(file), "server": name, "disabled": disabled}, _said(sentence))
 
