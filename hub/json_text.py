@@ -55,6 +55,7 @@ def set_member(text: str, path: Sequence[str], value: Any) -> str:
     Raises:
         ValueError: the text is not JSON, or something on the path is not an object.
     """
+    assert path
     if not text.strip():
         text = "{}\n"
     plain = _plain(text)
@@ -69,17 +70,14 @@ def set_member(text: str, path: Sequence[str], value: Any) -> str:
         for inner in reversed(path[depth + 1 :]):
             value = {inner: value}
         unit, around = _indents(text, plain, start, members)
-        lines = json.dumps(value, indent=unit, ensure_ascii=False).replace("\n", "\n" + around + unit)
+        # What stands on one line stays on one line.
+        inline = bool(members.found) and "\n" not in text[start : members.end]
+        written = json.dumps(value, indent=None if inline else unit, ensure_ascii=False)
+        written = written.replace("\n", f"\n{around}{unit}")
         if member is not None:
-            return text[: member.value_start] + lines + text[member.value_end :]
-        return _insert(
-            text,
-            members,
-            start,
-            f"{json.dumps(key, ensure_ascii=False)}: {lines}",
-            around,
-            unit,
-        )
+            return text[: member.value_start] + _newlines(written, text) + text[member.value_end :]
+        written = f"{json.dumps(key, ensure_ascii=False)}: {written}"
+        return _insert(text, members, written, None if inline else (around, unit))
     raise ValueError("an empty path names no member")
 
 
@@ -99,7 +97,7 @@ def remove_member(text: str, path: Sequence[str]) -> str:
         if depth < len(path) - 1:
             start = _object_start(plain, members.found[position].value_start, path[: depth + 1])
             continue
-        return _cut(text, plain, members, start, position)
+        return _cut(text, plain, members, position)
     raise ValueError("an empty path names no member")
 
 
@@ -138,17 +136,23 @@ class _Members(NamedTuple):
     """Where the closing brace stands."""
 
 
+def _blank(match: re.Match[str]) -> str:
+    """Spaces in place of a comment or comma; a string stays as it is."""
+    return match[0] if match[0].startswith('"') else _NOT_NEWLINE.sub(" ", match[0])
+
+
+def _uncommented(text: str) -> str:
+    """The text with comments, and a byte order mark, turned into spaces; every position kept."""
+    return _COMMENT.sub(_blank, text.replace("\ufeff", " ", 1) if text.startswith("\ufeff") else text)
+
+
 def _plain(text: str) -> str:
-    """The text with comments and trailing commas turned into spaces, every position kept."""
-
-    def blank(match: re.Match[str]) -> str:
-        return match[0] if match[0].startswith('"') else _NOT_NEWLINE.sub(" ", match[0])
-
-    return _TRAILING_COMMA.sub(blank, _COMMENT.sub(blank, text))
+    """The text as strict JSON: without comments and trailing commas, every position kept."""
+    return _TRAILING_COMMA.sub(_blank, _uncommented(text))
 
 
 def _skip(plain: str, position: int) -> int:
-    while position < len(plain) and plain[position] in " \t\r\n\ufeff":
+    while position < len(plain) and plain[position] in " \t\r\n":
         position += 1
     return position
 
@@ -192,46 +196,43 @@ def _indents(text: str, plain: str, start: int, members: _Members) -> tuple[str,
     return (first[1] if first else "  "), around
 
 
-def _insert(text: str, members: _Members, start: int, member: str, around: str, unit: str) -> str:
-    """The text with one more member at the end of an object."""
-    if not members.found:
-        inside = text[start + 1 : members.end].rstrip()
-        return f"{text[: start + 1]}{inside}\n{around}{unit}{member}\n{around}{text[members.end :]}"
-    last = members.found[-1].value_end
-    rest = text[last : members.end]
+def _newlines(written: str, text: str) -> str:
+    """What is put into a text, with that text's kind of line end."""
+    return written.replace("\n", "\r\n") if "\r\n" in text else written
+
+
+def _insert(text: str, members: _Members, member: str, indents: tuple[str, str] | None) -> str:
+    """The text with one more member at the end of an object, on a line of its own where indents are given."""
+    last = members.found[-1].value_end if members.found else members.end
+    if indents is None:
+        return f"{text[:last]}, {member}{text[last:]}"
+    around, unit = indents
     # A comment behind the last value stays behind it, and a trailing comma is not doubled.
-    comma = "" if _has_comma(rest) else ","
-    rest = rest.rstrip()
-    return f"{text[:last]}{comma}{rest}\n{around}{unit}{member}\n{around}{text[members.end :]}"
+    comma = "," if members.found and not _uncommented(text)[last : members.end].strip() else ""
+    line = _newlines(f"\n{around}{unit}{member}\n{around}", text)
+    return (text[:last] + comma + text[last : members.end]).rstrip() + line + text[members.end :]
 
 
-def _has_comma(rest: str) -> bool:
-    return "," in _COMMENT.sub("", rest)
-
-
-def _cut(text: str, plain: str, members: _Members, start: int, position: int) -> str:
-    """The text without one member, its comma and its line."""
+def _cut(text: str, plain: str, members: _Members, position: int) -> str:
+    """The text without one member: its lines when it has lines of its own, and one comma."""
+    uncommented = _uncommented(text)
     member = members.found[position]
-    if position + 1 < len(members.found):
-        return text[: member.key_start] + text[members.found[position + 1].key_start :]
-    before = members.found[position - 1].value_end if position else start + 1
-    comma = plain.find(",", before, member.key_start) if position else -1
-    kept = text[before : member.key_start]
+    begin, end = member.key_start, member.value_end
+    after = _skip(uncommented, end)
+    if uncommented[after] == ",":
+        end = after + 1
+    line_begin = text.rfind("\n", 0, begin) + 1
+    line_end = text.find("\n", end)
+    comma = -1
+    if position and position == len(members.found) - 1:
+        comma = plain.index(",", members.found[position - 1].value_end)
+    if line_end >= 0 and not (uncommented[line_begin:begin] + uncommented[end:line_end]).strip():
+        begin, end = line_begin, line_end + 1
+    elif comma >= 0 and not text[comma + 1 : begin].strip():
+        return text[:comma] + text[end:]
+    else:
+        while text[end] in " \t":
+            end += 1
     if comma >= 0:
-        kept = text[before:comma] + text[comma + 1 : member.key_start]
-    after = text[member.value_end : members.end]
-    if _has_comma(after):
-        at = after.index(",")
-        after = after[:at] + after[at + 1 :]
-    return (
-        text[:before]
-        + kept.rstrip()
-        + (
-            after
-            if after.strip()
-            else "\n" + _line_indent(text, members.end)
-            if "\n" in after
-            else after.strip()
-        )
-        + text[members.end :]
-    )
+        return text[:comma] + text[comma + 1 : begin] + text[end:]
+    return text[:begin] + text[end:]

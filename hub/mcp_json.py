@@ -38,10 +38,12 @@ __all__ = [
     "ServerEntry",
     "ServersFile",
     "Transport",
+    "check",
     "child_environment",
     "load",
     "public_names",
     "starts_a_hub",
+    "table_of",
 ]
 
 FILE_BYTES_MAX = 4 * 1024 * 1024
@@ -193,10 +195,10 @@ def load(path: Path, environ: Mapping[str, str], *, http_port: int | None = None
         return broken("is nested too deeply")
     if not isinstance(document, dict):
         return broken('line 1 column 1: expected an object, {"mcpServers": {…}}')
-    table_key = next((key for key in ("mcpServers", "servers") if key in document), None)
-    if table_key is None:
-        if not document:
-            return ServersFile(path, "read", (), ())
+    table_key = table_of(document)
+    if not document:
+        return ServersFile(path, "read", (), ())
+    if table_key not in document:
         return broken('has no "mcpServers"; the servers stand under it: {"mcpServers": {"name": {…}}}')
     table = document[table_key]
     if not isinstance(table, dict):
@@ -228,6 +230,25 @@ def load(path: Path, environ: Mapping[str, str], *, http_port: int | None = None
             problems.append(Problem(path, key, None, message, "warning"))
         entries.append(entry)
     return ServersFile(path, "read", tuple(entries), tuple(problems))
+
+
+def check(path: Path, key: str, raw: object) -> list[Problem]:
+    """What would be wrong with an entry if it stood in the file; variables are not looked up.
+
+    Args:
+        path: The file.
+        key: The entry's name there.
+        raw: The entry as it would be written.
+    """
+    if isinstance(raw, dict):
+        raw = {**raw, "disabled": True}
+    problems, _ = _entry(path, key, key, raw, Variables(path, {}))
+    return problems
+
+
+def table_of(document: Mapping[str, object]) -> str:
+    """Under which key a file's servers stand: `mcpServers`, or `servers` where only that is there."""
+    return "servers" if "servers" in document and "mcpServers" not in document else "mcpServers"
 
 
 def _read(path: Path) -> tuple[str, int]:
@@ -337,10 +358,10 @@ def _server(key: str, name: str, model: EntryModel, variables: Variables) -> Ser
             raise _BadKey(None, "a NUL character stands in `command`, `args` or `cwd`")
     else:
         headers = {header: fill(f"headers.{header}", value) for header, value in model.headers.items()}
-        if not model.disabled:
+        if "${" not in url or not model.disabled:
             _check_url(url)
-            _check_headers(headers)
             secrets |= secrets_in_url(url)
+        _check_headers(headers)
         secrets |= {value for header, value in headers.items() if header.lower() not in _HARMLESS_HEADERS}
         # `Bearer abc`: the token is the secret wherever it shows up without its scheme.
         secrets |= {value.partition(" ")[2] for value in headers.values()} - {""}

@@ -22,7 +22,7 @@ _SECRET_NAME = re.compile(
 _CAMEL_STEP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 _SHAPES = re.compile(
-    r"(?P<scheme>\b(?:bearer|basic|token)\s+)[A-Za-z0-9._~+/=\-]{8,}"
+    r"(?P<scheme>\b(?:bearer\s+(?=\S{8})|(?:basic|token)\s+(?=\S*\d)(?=\S{12})))[A-Za-z0-9._~+/=\-]+"
     # user:password@ in a URL, and a secret in its query.
     r"|(?P<userinfo>\b[a-z][a-z0-9+.\-]*://)[^\s/@'\"]+(?=@)"
     r"|(?P<query>[?&][a-z0-9_.\-]*(?:key|token|secret|password|signature|sig|auth|code)=)[^&\s'\"#]+"

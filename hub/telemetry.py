@@ -88,14 +88,19 @@ class _PrivateFileHandler(RotatingFileHandler):
         def private(path: str, flags: int) -> int:
             return os.open(path, flags, 0o600)
 
-        return open(self.baseFilename, self.mode, encoding=self.encoding, opener=private)
+        return open(self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=private)
 
 
 def _file_handler(home: Home, settings: LogSettings) -> logging.Handler:
     try:
         home.log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         return _PrivateFileHandler(
-            home.log_file, maxBytes=settings.bytes_max, backupCount=settings.files_kept, encoding="utf-8"
+            home.log_file,
+            maxBytes=settings.bytes_max,
+            backupCount=settings.files_kept,
+            encoding="utf-8",
+            # Half a surrogate pair, which JSON may hold and UTF-8 may not.
+            errors="backslashreplace",
         )
     except OSError as error:
         raise ConfigError(f"{home.log_file}: the log cannot be written: {error.strerror}") from None
