@@ -45,13 +45,15 @@ def walk_files(folder: Path, hidden: bool) -> Iterator[Path]:
             try:
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(Path(entry.path))
-                elif entry.is_file() and (
-                    not entry.is_symlink() or is_allowed(Path(os.path.realpath(entry.path)))
-                ):
+                elif entry.is_file() and _leads_inside(entry):
                     yield Path(entry.path)
             except OSError:
                 continue
         waiting.extend(reversed(folders))
+
+
+def _leads_inside(entry: os.DirEntry[str]) -> bool:
+    return not entry.is_symlink() or is_allowed(Path(os.path.realpath(entry.path)))
 
 
 def glob_matcher(glob: str) -> Callable[[str], bool]:

@@ -199,6 +199,8 @@ def test_links_that_lead_outside_are_refused_by_every_tool(fs: Any, root: Path, 
     assert kinds == {"file": "link", "folder": "link", "loop": "link", "good": "file", "real.txt": "file"}
     found = fs.call("fs.search", path="links", pattern="nobody")
     assert [Path(file["path"]).name for file in found["files"]] == ["good", "real.txt"]
+    named = fs.call("fs.search", path="links", glob="*")
+    assert [Path(file["path"]).name for file in named["files"]] == ["good", "real.txt"]
 
 
 def test_a_pipe_a_folder_a_missing_and_a_huge_file_each_get_a_clear_answer(fs: Any, root: Path) -> None:

@@ -175,8 +175,9 @@ def test_redirects_are_followed_and_the_last_address_is_told(web: Any, site: Sit
 
 def test_redirects_in_a_circle_and_to_other_schemes_end_in_an_error(web: Any, site: Site) -> None:
     assert "redirects more than" in web.refused("web.fetch", url=site.redirect("/circle", "/circle"))
-    for target in ("file:///etc/passwd", "ftp://127.0.0.1/", "gopher://127.0.0.1/", "http://u:p@127.0.0.1/"):
-        web.refused("web.fetch", url=site.redirect("/away", target))
+    for target in ("file:///etc/passwd", "ftp://127.0.0.1/", "gopher://127.0.0.1/"):
+        assert "must begin with http" in web.refused("web.fetch", url=site.redirect("/away", target))
+    assert "password" in web.refused("web.fetch", url=site.redirect("/away", "http://u:p@127.0.0.1/"))
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])

@@ -6,7 +6,8 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -127,42 +128,55 @@ def test_files_of_a_skill_replace_no_module_of_the_standard_library(
         assert worker.call("shadow.ping") == {"result": "pong"}
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="poll is not there")
-def test_a_worker_with_a_stuck_tool_ends_when_its_client_is_gone(
-    start_worker: Callable[..., Any], tmp_path: Path
-) -> None:
-    stuck = MINIMAL.replace(
-        'return "pong"', "import time, pathlib\n    pathlib.Path('began').touch()\n    time.sleep(300)"
-    )
-    skill = write_skill(tmp_path, "stuck", stuck)
+@contextmanager
+def talking_to(skill: Path, tool: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker that has been greeted and asked to call a tool without arguments."""
     command = [sys.executable, "-P", "-m", "hub.skills.worker", "--skill", str(skill)]
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path)
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=skill)
     assert child.stdin is not None
     assert child.stdout is not None
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
     try:
-        hello = {
-            "protocolVersion": "2025-06-18",
-            "capabilities": {},
-            "clientInfo": {"name": "t", "version": "1"},
-        }
         for message in (
             {"id": 1, "method": "initialize", "params": hello},
             {"method": "notifications/initialized"},
-            {"id": 2, "method": "tools/call", "params": {"name": "stuck.ping", "arguments": {}}},
+            {"id": 2, "method": "tools/call", "params": {"name": tool, "arguments": {}}},
         ):
             child.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
         child.stdin.flush()
-        assert json.loads(child.stdout.readline())["id"] == 1
-        deadline = time.monotonic() + 20
-        while not (tmp_path / "began").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        child.stdin.close()
-        child.wait(20)
+        yield child
     finally:
         child.kill()
         child.wait()
+        child.stdin.close()
         child.stdout.close()
+
+
+def test_nothing_but_the_protocol_reaches_stdout(tmp_path: Path) -> None:
+    noisy = "import os\nprint('noise')\nos.system('echo noise')\n" + MINIMAL.replace(
+        "return", "print('noise'); os.system('echo noise'); return"
+    )
+    with talking_to(write_skill(tmp_path, "noisy", noisy), "noisy.ping") as child:
+        assert child.stdout is not None
+        answers = [json.loads(child.stdout.readline()) for _ in range(2)]
+        assert [answer["id"] for answer in answers] == [1, 2]
+        assert answers[1]["result"]["structuredContent"] == {"result": "pong"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="poll is not there")
+def test_a_worker_with_a_stuck_tool_ends_when_its_client_is_gone(tmp_path: Path) -> None:
+    stuck = "import pathlib, time\n" + MINIMAL.replace(
+        "return", "pathlib.Path('began').touch(); time.sleep(300); return"
+    )
+    skill = write_skill(tmp_path, "stuck", stuck)
+    with talking_to(skill, "stuck.ping") as child:
+        deadline = time.monotonic() + 20
+        while not (skill / "began").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert child.stdin is not None
+        child.stdin.close()
+        assert child.wait(20) == 0
 
 
 def test_a_new_skill_is_right_at_once_and_works(start_worker: Callable[..., Any], tmp_path: Path) -> None:
