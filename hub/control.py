@@ -53,6 +53,10 @@ class RunningHub(Protocol):
         """Begin to end the hub; returns at once."""
         ...
 
+    def search_tools(self, query: str, limit: int) -> list[Json]:
+        """The definitions of the tools that fit a query, best first; never waits."""
+        ...
+
     async def memory(self) -> Memory:
         """The memory, opened when it is first asked for."""
         ...
@@ -248,10 +252,7 @@ class ControlConnection:
 
     async def _tools_search(self, request: Request) -> Json:
         asked = _read(ToolsSearch, request)
-        arguments: Json = {"query": asked.query, "limit": asked.limit}
-        result = await self._hub.router.call_tool(self._caller, "tools.search", arguments)
-        found: Json = result["structuredContent"]
-        return found
+        return {"tools": self._hub.search_tools(asked.query, asked.limit)}
 
     async def _tools_call(self, request: Request) -> Json:
         asked = _read(ToolsCall, request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from hub.cli import views
 from hub.cli.invocation import Invocation, command, fail
 
 if TYPE_CHECKING:
-    from hub.skills import Discovery
+    from hub.skills import Discovery, Problem
 
 
 def add_to(root: typer.Typer) -> None:
@@ -38,19 +39,22 @@ def list_skills(invocation: Invocation) -> None:
             }
             for skill in found.skills
         ],
-        "problems": [str(problem) for problem in found.problems],
+        "problems": _problems(found.problems),
     }
     invocation.show(answer, views.skills)
 
 
 def new(
     invocation: Invocation,
-    name: Annotated[str, typer.Argument(help="Its name: small letters, digits and dashes.")],
+    name: Annotated[str, typer.Argument(help="Its name: small letters, digits and single dashes.")],
+    description: Annotated[
+        str | None, typer.Option("--description", "-d", help="What it does, and when to use it.")
+    ] = None,
 ) -> None:
     """Write a new skill with one working tool, ready to change."""
-    from hub.skills import create
+    from hub.skills import authoring
 
-    folder = create(invocation.place.home.skills_folder, name)
+    folder = authoring.new(invocation.place.home.skills_folder, name, description)
     invocation.show({"name": name, "folder": str(folder)}, views.skill_created)
 
 
@@ -61,17 +65,21 @@ def check(
     ] = None,
 ) -> None:
     """Check skills: their SKILL.md, and that their tools load."""
-    from hub.skills import check as check_skill
+    from hub.skills import authoring
 
-    folders = [folder] if folder is not None else [skill.folder for skill in _discover(invocation).skills]
-    problems = [problem for one in folders for problem in check_skill(one)]
-    answer: Json = {
-        "checked": [str(one) for one in folders],
-        "problems": [str(problem) for problem in problems],
-    }
+    found = _discover(invocation)
+    folders = [folder] if folder is not None else [skill.folder for skill in found.skills]
+    problems = [] if folder is not None else list(found.problems)
+    for one in folders:
+        problems += [problem for problem in authoring.check(one) if problem not in problems]
+    answer: Json = {"checked": [str(one) for one in folders], "problems": _problems(problems)}
     invocation.show(answer, views.skills_checked)
-    if problems:
+    if any(problem.severity == "error" for problem in problems):
         fail()
+
+
+def _problems(problems: Iterable[Problem]) -> list[Json]:
+    return [{"severity": problem.severity, "message": str(problem)} for problem in problems]
 
 
 def _discover(invocation: Invocation) -> Discovery:
@@ -80,5 +88,5 @@ def _discover(invocation: Invocation) -> Discovery:
 
     home = invocation.place.home
     settings = load(home).skills
-    folders = (shipped_folder(), home.skills_folder, *settings.folders)
+    folders = (shipped_folder(), *settings.folders, home.skills_folder)
     return discover(folders, disabled=settings.disabled)

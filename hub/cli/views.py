@@ -460,8 +460,12 @@ def skills(console: Console, answer: Json) -> None:
             "the hub" if skill["shipped"] else "you",
         )
     console.print(rows)
+    _problems(console, answer)
+
+
+def _problems(console: Console, answer: Json) -> None:
     for problem in answer["problems"]:
-        console.print(f"{mark('warning')} {plain(problem)}", soft_wrap=True)
+        console.print(f"{mark(problem['severity'])} {plain(problem['message'])}", soft_wrap=True)
 
 
 def skill_created(console: Console, answer: Json) -> None:
@@ -470,8 +474,7 @@ def skill_created(console: Console, answer: Json) -> None:
 
 
 def skills_checked(console: Console, answer: Json) -> None:
-    for problem in answer["problems"]:
-        console.print(f"{mark('error')} {plain(problem)}", soft_wrap=True)
+    _problems(console, answer)
     if not answer["problems"]:
         count = len(answer["checked"])
         console.print(f"{mark('ok')} {count} skill{'' if count == 1 else 's'} checked, nothing wrong")

@@ -172,7 +172,7 @@ class Tour:
         for experience in story.EXPERIENCES:
             stored = await self._stage.call(
                 "memory.store",
-                {"intent": experience.intent, "text": experience.text, "outcome": experience.outcome},
+                {"intent": experience.intent, "experience": experience.text, "outcome": experience.outcome},
             )
             self._episode_ids[experience.key] = stored["episode_id"]
             self._page.line(f"• {experience.text}")
@@ -185,8 +185,8 @@ class Tour:
         self._page.table(
             ((">score", ""), (">q", ""), ("what happened", "")),
             [
-                (f"{hit['score']:.2f}", f"{hit['q_value']:.2f}", hit["experience"])
-                for hit in self._before["hits"]
+                (f"{episode['score']:.2f}", f"{episode['q_value']:.2f}", episode["experience"])
+                for episode in self._before["episodes"]
             ],
         )
         return self._before
@@ -225,20 +225,22 @@ class Tour:
 
     async def _recall_after(self) -> Json:
         after = await self._stage.call("memory.recall", {"query": story.QUERY})
-        before = {hit["episode_id"]: (rank, hit) for rank, hit in enumerate(self._before["hits"], 1)}
+        before = {
+            episode["episode_id"]: (rank, episode) for rank, episode in enumerate(self._before["episodes"], 1)
+        }
         rows = []
-        for rank, hit in enumerate(after["hits"], 1):
-            old_rank, old = before.get(hit["episode_id"], (None, None))
+        for rank, episode in enumerate(after["episodes"], 1):
+            old_rank, old = before.get(episode["episode_id"], (None, None))
             moved = "" if old_rank is None or old_rank == rank else ("↑" if rank < old_rank else "↓")
             rows.append(
                 (
                     f"{old_rank or '–'} → {rank} {moved}".rstrip(),
-                    f"{old['q_value'] if old else 0.5:.2f} → {hit['q_value']:.2f}",
-                    hit["experience"],
+                    f"{old['q_value'] if old else 0.5:.2f} → {episode['q_value']:.2f}",
+                    episode["experience"],
                 )
             )
         self._page.table((("rank", "bold"), ("q", ""), ("what happened", "")), rows)
-        first = after["hits"][0]["episode_id"] if after["hits"] else None
+        first = after["episodes"][0]["episode_id"] if after["episodes"] else None
         if first != self._episode_ids["zones"]:
             raise DemoFailed("what helped should stand first now")
         return after

@@ -27,6 +27,7 @@ from hub.router import Router
 from hub.sessions import Sessions
 from hub.settings import MemorySettings
 from hub.store import Store
+from hub.toolsearch import rank_tools
 
 
 def _tool(
@@ -108,6 +109,9 @@ class Hub:
 
     def stop(self) -> None:
         self.stopping.set()
+
+    def search_tools(self, query: str, limit: int) -> list[Json]:
+        return rank_tools(query, list(self.router.tools()), limit)
 
     async def memory(self) -> Memory:
         if self._memory is None:

@@ -21,6 +21,12 @@ def test_tools_are_listed_by_public_name_with_the_first_sentence_of_what_they_do
     assert err == ""
 
 
+def test_tools_are_found_by_what_they_do(cli: Cli) -> None:
+    _, out, _ = cli("tools", "search", "adding up numbers", "--json")
+    assert json.loads(out)["tools"][0]["name"] == "bench.add"
+    assert "All tools: hub tools list" in cli("tools", "search", "zebra")[1]
+
+
 def test_square_brackets_of_a_server_are_shown_and_not_read_as_markup(cli: Cli) -> None:
     _, out, _ = cli("tools", "list")
     assert "Fail as tools do [always]." in out
