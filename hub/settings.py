@@ -124,8 +124,8 @@ class MemorySettings(_Table):
     """How many candidates similarity hands on to value."""
     k2: int = Field(default=5, ge=1, le=100)
     """How many episodes a recall returns."""
-    value_weight: float = Field(default=0.3, ge=0, le=1)
-    """0 ranks by similarity alone, 1 by learned value alone."""
+    value_weight: float = Field(default=0.6, ge=0, le=1)
+    """0 ranks by relevance alone, 1 by learned value alone. What was never judged ranks by relevance."""
     learning_rate: float = Field(default=0.2, gt=0, le=1)
     """How far one reward moves an episode's `q_value`."""
     min_score: float = Field(default=0.0, ge=0, le=1)

@@ -184,12 +184,16 @@ class _Lane:
     async def stop(self) -> None:
         if self._thread is None:
             return
-        connection, self._connection = self._connection, None
         thread, self._thread = self._thread, None
-        loop = asyncio.get_running_loop()
-        if connection is not None:
-            await loop.run_in_executor(thread, _disconnect, connection)
+        # Queued behind the work that was taken on, some of which nobody waits for any more.
+        await asyncio.get_running_loop().run_in_executor(thread, self._disconnect)
         thread.shutdown(wait=False)
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+            connection.engine.dispose()
 
     async def _submit(self, job: Callable[[], T]) -> T:
         if self._thread is None:
@@ -238,11 +242,6 @@ def _connect(path: Path, begin: str, busy_deadline_s: float, pages_max: int | No
         connection.exec_driver_sql(begin)
 
     return engine.connect()
-
-
-def _disconnect(connection: Connection) -> None:
-    connection.close()
-    connection.engine.dispose()
 
 
 def _migrate(connection: Connection, path: Path) -> None:

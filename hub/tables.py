@@ -126,6 +126,7 @@ episodes = Table(
     Column("outcome", Text),
     Column("actor", String(255)),
     Column("thread", String(255)),
+    Column("position", Integer),
     Column("happened_at", Float, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
@@ -146,7 +147,7 @@ episodes = Table(
     Column("successes", Integer, nullable=False),
     Column("failures", Integer, nullable=False),
     Index(None, "scope_kind", "scope_key", "digest"),
-    Index(None, "thread", "happened_at"),
+    Index(None, "thread", "position"),
     Index(None, "run_id"),
     sqlite_autoincrement=True,
 )

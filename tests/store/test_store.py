@@ -65,9 +65,10 @@ async def test_the_migrations_lead_to_the_tables_the_code_uses(tmp_path: Path) -
     await store.open()
 
     def differences(connection: Connection) -> list[object]:
-        context = MigrationContext.configure(
-            connection, opts={"include_name": lambda name, kind, _: kind != "table" or "fts" not in name}
-        )
+        def of_ours(name: str | None, kind: str, parents: object) -> bool:
+            return kind != "table" or not (name or "").startswith("episode_words")
+
+        context = MigrationContext.configure(connection, opts={"include_name": of_ours})
         return list(compare_metadata(context, metadata))
 
     assert await store.read(differences) == []
@@ -134,10 +135,10 @@ async def test_a_home_that_cannot_be_made_is_a_config_error_that_names_it(tmp_pa
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
 async def test_a_home_that_is_not_writable_is_a_config_error(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
+    os.chmod(tmp_path, 0o500)
     with pytest.raises(ConfigError, match="not writable"):
         await Store(tmp_path / "hub.sqlite3").open()
-    tmp_path.chmod(0o700)
+    os.chmod(tmp_path, 0o700)
 
 
 async def test_a_cancelled_caller_does_not_tear_a_transaction(tmp_path: Path) -> None:

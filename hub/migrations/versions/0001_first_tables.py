@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("outcome", sa.Text(), nullable=True),
         sa.Column("actor", sa.String(length=255), nullable=True),
         sa.Column("thread", sa.String(length=255), nullable=True),
+        sa.Column("position", sa.Integer(), nullable=True),
         sa.Column("happened_at", sa.Float(), nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.Column("updated_at", sa.Float(), nullable=False),
@@ -54,9 +55,7 @@ def upgrade() -> None:
         ["scope_kind", "scope_key", "digest"],
         unique=False,
     )
-    op.create_index(
-        op.f("ix_episodes_thread_happened_at"), "episodes", ["thread", "happened_at"], unique=False
-    )
+    op.create_index(op.f("ix_episodes_thread_position"), "episodes", ["thread", "position"], unique=False)
     op.create_table(
         "intents",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -68,6 +67,13 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_intents_updated_at"), "intents", ["updated_at"], unique=False)
+    op.create_table(
+        "prompts",
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("system", sa.Text(), nullable=False),
+        sa.Column("tools", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_prompts")),
+    )
     op.create_table(
         "recalls",
         sa.Column("recall_id", sa.String(length=64), nullable=False),
@@ -101,13 +107,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", "n", name=op.f("pk_steps")),
     )
     op.create_index(op.f("ix_steps_session_id"), "steps", ["session_id"], unique=False)
-    op.create_table(
-        "prompts",
-        sa.Column("digest", sa.String(length=64), nullable=False),
-        sa.Column("system", sa.Text(), nullable=False),
-        sa.Column("tools", sa.JSON(), nullable=False),
-        sa.PrimaryKeyConstraint("digest", name=op.f("pk_prompts")),
-    )
     op.create_table(
         "feedback",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -184,10 +183,10 @@ def upgrade() -> None:
         sa.Column("context", sa.JSON(), nullable=True),
         sa.Column("timings", sa.JSON(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(["prompt"], ["prompts.digest"], name=op.f("fk_turns_prompt")),
         sa.ForeignKeyConstraint(
             ["session_id"], ["sessions.session_id"], name=op.f("fk_turns_session_id"), ondelete="CASCADE"
         ),
-        sa.ForeignKeyConstraint(["prompt"], ["prompts.digest"], name=op.f("fk_turns_prompt")),
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_turns")),
         sa.UniqueConstraint("session_id", "seq", name=op.f("uq_turns_session_id_seq")),
     )
@@ -214,3 +213,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("feedback", "id", name=op.f("pk_credits")),
     )
     op.create_index(op.f("ix_credits_id"), "credits", ["id"], unique=False)
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute(
+            "CREATE VIRTUAL TABLE episode_words USING fts5"
+            "(scope, text, tokenize = 'porter unicode61 remove_diacritics 2')"
+        )

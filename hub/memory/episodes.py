@@ -1,0 +1,288 @@
+"""Episodes in the store: every statement that reads or writes their rows.
+
+Functions take an open connection and belong inside `Store.write` or `Store.read`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
+
+from hub.memory import fulltext
+from hub.memory.episode import Episode, Provenance, Scope
+from hub.tables import episodes, vectors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from sqlalchemy import ColumnElement, Connection, Row
+
+INTENT_CHARS = 200
+"""How much of an experience stands for its intent when none is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An episode, its key in the store, and its place in its thread."""
+
+    key: int
+    episode: Episode
+    position: int | None
+
+
+def rendered(episode: Episode) -> str:
+    """The text that is searched: when and who, when they were told, and what.
+
+    The date and the speaker in front of a line double what vector search finds in
+    conversations (LoCoMo: R@5 from 21 to 40).
+    """
+    parts = [episode.experience]
+    if not episode.experience.startswith(episode.intent):
+        parts.insert(0, episode.intent)
+    if episode.outcome:
+        parts.append(episode.outcome)
+    body = "\n".join(part for part in parts if part)
+    if episode.actor is None:
+        return body
+    day = datetime.fromtimestamp(episode.happened_at, UTC)
+    return f"[{day.day} {day:%B %Y}] {episode.actor}: {body}"
+
+
+def digest(episode: Episode) -> str:
+    """Equal for texts that differ in case and white space alone, told by the same actor."""
+    words = " ".join(rendered(episode).casefold().split())
+    return hashlib.sha256(words.encode()).hexdigest()
+
+
+def first_line(experience: str) -> str:
+    """What an experience is about, for a list: its first line, cut at a word."""
+    line = experience.strip().split("\n", 1)[0]
+    if len(line) <= INTENT_CHARS:
+        return line
+    return line[:INTENT_CHARS].rsplit(" ", 1)[0]
+
+
+def add(connection: Connection, episode: Episode) -> int:
+    """Insert an episode and its words; returns its key."""
+    provenance = episode.provenance
+    row = connection.execute(
+        insert(episodes).values(
+            episode_id=episode.episode_id,
+            kind=episode.kind,
+            scope_kind=episode.scope.kind,
+            scope_key=episode.scope.key,
+            intent=episode.intent,
+            experience=episode.experience,
+            outcome=episode.outcome,
+            actor=episode.actor,
+            thread=episode.thread,
+            position=_next_position(connection, episode),
+            happened_at=episode.happened_at,
+            created_at=episode.created_at,
+            updated_at=episode.updated_at,
+            digest=digest(episode),
+            seen=episode.seen,
+            pinned=episode.pinned,
+            source=provenance.source,
+            client=provenance.client,
+            run_id=provenance.run_id,
+            project=provenance.project,
+            parent_ids=list(episode.parent_ids),
+            flags=list(episode.flags),
+            meta=episode.meta,
+            q_value=episode.q_value,
+            q_updated_at=episode.q_updated_at,
+            visits=episode.visits,
+            successes=episode.successes,
+            failures=episode.failures,
+        )
+    )
+    assert row.inserted_primary_key is not None
+    key: int = row.inserted_primary_key[0]
+    fulltext.put(connection, key, episode.scope, rendered(episode))
+    return key
+
+
+def _next_position(connection: Connection, episode: Episode) -> int | None:
+    """The place after the last one in the episode's thread."""
+    if episode.thread is None:
+        return None
+    last = select(func.max(episodes.c.position)).where(
+        episodes.c.thread == episode.thread, _in_scope(episode.scope)
+    )
+    return (connection.execute(last).scalar() or 0) + 1
+
+
+def put_vector(connection: Connection, key: int, embedder: str, vector: NDArray[Any]) -> None:
+    """Keep an episode's vector, in place of any other."""
+    connection.execute(delete(vectors).where(vectors.c.id == key))
+    connection.execute(
+        insert(vectors).values(id=key, embedder=embedder, vector=vector.astype("<f4").tobytes())
+    )
+
+
+def twin(connection: Connection, episode: Episode) -> Kept | None:
+    """A living episode of the same scope and text."""
+    row = connection.execute(
+        select(episodes).where(
+            episodes.c.scope_kind == episode.scope.kind,
+            episodes.c.scope_key == episode.scope.key,
+            episodes.c.digest == digest(episode),
+            episodes.c.deleted_at.is_(None),
+        )
+    ).first()
+    return None if row is None else _kept(row)
+
+
+def seen_again(connection: Connection, key: int, at: float) -> None:
+    """Count that the same was stored once more."""
+    connection.execute(
+        update(episodes).where(episodes.c.id == key).values(seen=episodes.c.seen + 1, updated_at=at)
+    )
+
+
+def by_keys(connection: Connection, keys: Iterable[int]) -> dict[int, Kept]:
+    """The living episodes with these keys."""
+    rows = connection.execute(
+        select(episodes).where(episodes.c.id.in_(list(keys)), episodes.c.deleted_at.is_(None))
+    )
+    return {row.id: _kept(row) for row in rows}
+
+
+def by_id(connection: Connection, episode_id: str) -> Kept | None:
+    """The living episode of that name."""
+    row = connection.execute(
+        select(episodes).where(episodes.c.episode_id == episode_id, episodes.c.deleted_at.is_(None))
+    ).first()
+    return None if row is None else _kept(row)
+
+
+def vectors_of(connection: Connection, keys: Iterable[int], embedder: str) -> dict[int, NDArray[Any]]:
+    """The vectors that one embedder made for these keys."""
+    rows = connection.execute(
+        select(vectors.c.id, vectors.c.vector).where(
+            vectors.c.id.in_(list(keys)), vectors.c.embedder == embedder
+        )
+    )
+    return {row.id: np.frombuffer(row.vector, dtype="<f4") for row in rows}
+
+
+def vectors_in(connection: Connection, scope: Scope, embedder: str) -> tuple[list[int], NDArray[Any]]:
+    """Every vector of a scope: keys and a matrix of shape (n, dimension), float32."""
+    rows = connection.execute(
+        select(vectors.c.id, vectors.c.vector)
+        .join(episodes, episodes.c.id == vectors.c.id)
+        .where(_living(scope), vectors.c.embedder == embedder)
+        .order_by(vectors.c.id)
+    ).all()
+    matrix = np.frombuffer(b"".join(row.vector for row in rows), dtype="<f4")
+    return [row.id for row in rows], matrix.reshape(len(rows), -1 if rows else 0)
+
+
+def names_in(connection: Connection, scope: Scope, embedder: str) -> dict[int, str]:
+    """The ids of a scope's episodes that have a vector, by key."""
+    rows = connection.execute(
+        select(episodes.c.id, episodes.c.episode_id)
+        .join(vectors, episodes.c.id == vectors.c.id)
+        .where(_living(scope), vectors.c.embedder == embedder)
+    )
+    return {row.id: row.episode_id for row in rows}
+
+
+def scopes(connection: Connection) -> list[Scope]:
+    """Every scope that holds a living episode."""
+    rows = connection.execute(
+        select(episodes.c.scope_kind, episodes.c.scope_key).where(episodes.c.deleted_at.is_(None)).distinct()
+    )
+    return [Scope(row.scope_kind, row.scope_key) for row in rows]
+
+
+def without_vector(connection: Connection, embedder: str, limit: int) -> list[Kept]:
+    """Living episodes that this embedder has not seen yet, oldest first."""
+    seen = exists().where(vectors.c.id == episodes.c.id, vectors.c.embedder == embedder)
+    rows = connection.execute(
+        select(episodes).where(~seen, episodes.c.deleted_at.is_(None)).order_by(episodes.c.id).limit(limit)
+    )
+    return [_kept(row) for row in rows]
+
+
+def embedders(connection: Connection) -> dict[str, int]:
+    """Which embedders the kept vectors come from, and how many from each."""
+    rows = connection.execute(select(vectors.c.embedder, func.count()).group_by(vectors.c.embedder))
+    return {row[0]: row[1] for row in rows}
+
+
+def listed(connection: Connection, within: Sequence[Scope] | None, limit: int, offset: int) -> list[Episode]:
+    """Living episodes, the newest first."""
+    statement = select(episodes).where(episodes.c.deleted_at.is_(None))
+    if within is not None:
+        statement = statement.where(or_(*map(_in_scope, within)))
+    rows = connection.execute(statement.order_by(episodes.c.id.desc()).limit(limit).offset(offset))
+    return [_kept(row).episode for row in rows]
+
+
+def keys_in(connection: Connection, scope: Scope) -> list[int]:
+    """The keys of everything in a scope."""
+    return list(connection.execute(select(episodes.c.id).where(_in_scope(scope))).scalars())
+
+
+def keys_of(connection: Connection, episode_ids: Iterable[str]) -> dict[str, int]:
+    """The keys of the episodes with these names; unknown names are left out."""
+    rows = connection.execute(
+        select(episodes.c.episode_id, episodes.c.id).where(episodes.c.episode_id.in_(list(episode_ids)))
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def forget(connection: Connection, keys: Sequence[int]) -> None:
+    """Delete episodes with their words, vectors and everything that was learned about them."""
+    fulltext.delete(connection, keys)
+    connection.execute(delete(episodes).where(episodes.c.id.in_(keys)))
+
+
+def in_scopes(within: Sequence[Scope]) -> ColumnElement[bool]:
+    return or_(*map(_in_scope, within))
+
+
+def _in_scope(scope: Scope) -> ColumnElement[bool]:
+    return and_(episodes.c.scope_kind == scope.kind, episodes.c.scope_key == scope.key)
+
+
+def _living(scope: Scope) -> ColumnElement[bool]:
+    return and_(_in_scope(scope), episodes.c.deleted_at.is_(None))
+
+
+def _kept(row: Row[Any]) -> Kept:
+    return Kept(
+        row.id,
+        Episode(
+            episode_id=row.episode_id,
+            kind=row.kind,
+            scope=Scope(row.scope_kind, row.scope_key),
+            intent=row.intent,
+            experience=row.experience,
+            outcome=row.outcome,
+            actor=row.actor,
+            thread=row.thread,
+            happened_at=row.happened_at,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+            provenance=Provenance(row.client, row.run_id, row.project, row.source),
+            seen=row.seen,
+            pinned=row.pinned,
+            parent_ids=tuple(row.parent_ids),
+            flags=tuple(row.flags),
+            meta=row.meta,
+            q_value=row.q_value,
+            q_updated_at=row.q_updated_at,
+            visits=row.visits,
+            successes=row.successes,
+            failures=row.failures,
+        ),
+        row.position,
+    )
