@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = set(
-    "alembic chromadb fastmcp litellm numpy onnxruntime rich sqlalchemy starlette tokenizers typer uvicorn".split()
-)
+HEAVY = {"alembic", "chromadb", "fastmcp", "litellm", "numpy", "onnxruntime", "rich", "sqlalchemy"}
+HEAVY |= {"starlette", "tokenizers", "typer", "uvicorn"}
 FLOOR_0 = ["hub.mcp_json", "hub.mcp_edits", "hub.settings", "hub.telemetry", "hub.environment"]
 
 
