@@ -119,7 +119,8 @@ class LineChannel(asyncio.Protocol):
     def use_writer(self, transport: asyncio.WriteTransport) -> None:
         """Write to a pipe of its own."""
         self._writer = transport
-        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        if not transport.is_closing():
+            transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
 
     def data_received(self, data: bytes) -> None:
         for line in self._splitter.feed(data):

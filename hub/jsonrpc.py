@@ -58,6 +58,10 @@ def decode(line: bytes | bytearray | memoryview) -> Any:
             raise ValueError("nested too deeply") from None
 
 
+ASK_DEADLINE_S = 600.0
+"""How long whoever is asked something in the middle of a request may take to answer."""
+
+
 class PeerClosed(Exception):
     """The conversation ended before the answer came.
 
@@ -119,15 +123,31 @@ class Request:
         id: Its id, as sent.
         method: The method.
         params: The params, an empty object when there were none.
+        channel: Where its answer goes, and whatever else belongs to it.
     """
 
-    __slots__ = ("id", "method", "params", "peer")
+    __slots__ = ("channel", "id", "method", "params", "peer")
 
-    def __init__(self, peer: Peer, request_id: RequestId, method: str, params: Json) -> None:
+    def __init__(
+        self, peer: Peer, request_id: RequestId, method: str, params: Json, channel: Channel
+    ) -> None:
         self.peer = peer
         self.id = request_id
         self.method = method
         self.params = params
+        self.channel = channel
+
+    def notify(self, method: str, params: Json) -> None:
+        """Send a notification that belongs to this request."""
+        self.peer.notify(method, params, channel=self.channel)
+
+    async def ask(self, method: str, params: Json) -> Json:
+        """Send a request that belongs to this request, to whoever sent it; a person may have to answer.
+
+        Raises:
+            RpcError, PeerTimeout, PeerClosed: As `Peer.request` does.
+        """
+        return await self.peer.request(method, params, idle_deadline_s=ASK_DEADLINE_S, channel=self.channel)
 
 
 class _Pending:
@@ -192,6 +212,7 @@ class Peer:
         on_progress: Progress | None = None,
         headers: Mapping[str, str] | None = None,
         request_id: str | None = None,
+        channel: Channel | None = None,
     ) -> Json:
         """Send a request and wait for its result.
 
@@ -204,6 +225,8 @@ class Peer:
             headers: Go with the message on transports that have headers.
             request_id: An id of the caller's choosing, which must not read as an integer;
                 a fresh integer when None.
+            channel: Where to send it; the peer's own channel when None.
+            channel: Where to send it; the peer's own channel when None.
 
         Raises:
             RpcError: The other side answered with an error.
@@ -212,8 +235,9 @@ class Peer:
         """
         if self._closed.done():
             raise PeerClosed(self._closed.result(), sent=False)
-        if self.channel.full:
-            await self.channel.drain()
+        channel = channel or self.channel
+        if channel.full:
+            await channel.drain()
             if self._closed.done():
                 raise PeerClosed(self._closed.result(), sent=False)
         self._last_id += 1
@@ -228,7 +252,7 @@ class Peer:
         )
         self._pending[id_] = pending
         try:
-            self.channel.send({"jsonrpc": "2.0", "id": id_, "method": method, "params": params}, headers)
+            channel.send({"jsonrpc": "2.0", "id": id_, "method": method, "params": params}, headers)
             return await pending.answer
         except asyncio.CancelledError:
             self._cancel(id_, method, "the caller no longer waits")
@@ -237,14 +261,14 @@ class Peer:
             pending.timer.cancel()
             self._pending.pop(id_, None)
 
-    def notify(self, method: str, params: Json | None = None) -> None:
+    def notify(self, method: str, params: Json | None = None, *, channel: Channel | None = None) -> None:
         """Send a notification; one that cannot be sent any more is dropped."""
         if self._closed.done():
             return
         message: Json = {"jsonrpc": "2.0", "method": method}
         if params is not None:
             message["params"] = params
-        self.channel.send(message)
+        (channel or self.channel).send(message)
 
     def fail(self, request_id: RequestId, error: RpcError | PeerClosed) -> None:
         """Fail one request of ours, because its transport knows that no answer will come.
@@ -279,18 +303,24 @@ class Peer:
 
     # -- inwards
 
-    def receive(self, message: Any) -> None:
-        """Take one message from the other side."""
+    def receive(self, message: Any, reply_to: Channel | None = None) -> None:
+        """Take one message from the other side.
+
+        Args:
+            message: The message.
+            reply_to: Where the answer to it goes; the peer's own channel when None.
+        """
+        channel = reply_to or self.channel
         if type(message) is not dict:
-            self._refuse(None, INVALID_REQUEST, "a message must be a single JSON object")
+            self._refuse(channel, None, INVALID_REQUEST, "a message must be a single JSON object")
             return
         method = message.get("method")
         if method is None:
             self._take_answer(message)
         elif not isinstance(method, str):
-            self._refuse(message.get("id"), INVALID_REQUEST, "'method' must be a string")
+            self._refuse(channel, message.get("id"), INVALID_REQUEST, "'method' must be a string")
         elif "id" in message:
-            self._take_request(message["id"], method, message.get("params"))
+            self._take_request(channel, message["id"], method, message.get("params"))
         else:
             self._take_notification(method, message.get("params"))
 
@@ -302,12 +332,12 @@ class Peer:
         """
         log.warning("received what is no message", extra={"problem": problem})
         if self._answer_garbage:
-            self._refuse(None, PARSE_ERROR, problem)
+            self._refuse(self.channel, None, PARSE_ERROR, problem)
 
-    def _refuse(self, request_id: Any, code: int, problem: str) -> None:
+    def _refuse(self, channel: Channel, request_id: Any, code: int, problem: str) -> None:
         if not isinstance(request_id, str | int) or isinstance(request_id, bool):
             request_id = None
-        self._send_error(request_id, {"code": code, "message": problem})
+        self._send_error(channel, request_id, {"code": code, "message": problem})
 
     def _take_answer(self, message: Json) -> None:
         request_id = message.get("id")
@@ -331,20 +361,22 @@ class Peer:
                 RpcError({"code": INTERNAL_ERROR, "message": "the answer's 'result' is not an object"})
             )
 
-    def _take_request(self, request_id: Any, method: str, params: Any) -> None:
+    def _take_request(self, channel: Channel, request_id: Any, method: str, params: Any) -> None:
         if not isinstance(request_id, str | int) or isinstance(request_id, bool):
-            self._refuse(None, INVALID_REQUEST, "'id' must be a string or an integer")
+            self._refuse(channel, None, INVALID_REQUEST, "'id' must be a string or an integer")
         elif params is not None and type(params) is not dict:
-            self._refuse(request_id, INVALID_REQUEST, "'params' must be an object")
+            self._refuse(channel, request_id, INVALID_REQUEST, "'params' must be an object")
         elif request_id in self._serving:
-            self._refuse(request_id, INVALID_REQUEST, f"a request with id {request_id!r} is still running")
+            self._refuse(
+                channel, request_id, INVALID_REQUEST, f"a request with id {request_id!r} is still running"
+            )
         elif len(self._serving) >= self._requests_max:
             busy = Busy(
                 f"{self._requests_max} requests are running on this connection; wait for one to finish"
             )
-            self._send_error(request_id, busy.to_json_rpc())
+            self._send_error(channel, request_id, busy.to_json_rpc())
         else:
-            request = Request(self, request_id, method, params if params is not None else {})
+            request = Request(self, request_id, method, params if params is not None else {}, channel)
             self._serving[request_id] = self._loop.create_task(self._serve(request))
 
     async def _serve(self, request: Request) -> None:
@@ -356,7 +388,7 @@ class Peer:
                 raise
             return
         except (HubError, RpcError) as error:
-            self._send_error(request.id, error.to_json_rpc())
+            self._send_error(request.channel, request.id, error.to_json_rpc())
         except Exception:
             # A bug in one request must not take down the connection it came in on.
             log.exception("a request failed inside the hub", extra={"method": request.method})
@@ -365,16 +397,16 @@ class Peer:
             )
         else:
             if request.id not in self._cancelled_by_peer and not self._closed.done():
-                if self.channel.full:
-                    await self.channel.drain()
-                self.channel.send({"jsonrpc": "2.0", "id": request.id, "result": result})
+                if request.channel.full:
+                    await request.channel.drain()
+                request.channel.send({"jsonrpc": "2.0", "id": request.id, "result": result})
         finally:
             self._serving.pop(request.id, None)
             self._cancelled_by_peer.discard(request.id)
 
-    def _send_error(self, request_id: RequestId | None, error: Json) -> None:
+    def _send_error(self, channel: Channel, request_id: RequestId | None, error: Json) -> None:
         if not self._closed.done() and request_id not in self._cancelled_by_peer:
-            self.channel.send({"jsonrpc": "2.0", "id": request_id, "error": error})
+            channel.send({"jsonrpc": "2.0", "id": request_id, "error": error})
 
     def _take_notification(self, method: str, params: Any) -> None:
         params = params if type(params) is dict else {}

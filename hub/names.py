@@ -53,7 +53,7 @@ class NameTable:
     """
 
     def __init__(self, targets: Iterable[Target], style: ToolNames) -> None:
-        targets = list(targets)
+        targets = list(dict.fromkeys(targets))
         alone = len({target.server for target in targets}) == 1
         self._public: dict[Target, str] = {}
         self._targets: dict[str, Target] = {}
@@ -96,7 +96,7 @@ class NameTables:
     """
 
     def __init__(self, targets: Iterable[Target] = ()) -> None:
-        targets = list(targets)
+        targets = list(dict.fromkeys(targets))
         self._tables: Mapping[ToolNames, NameTable] = {style: NameTable(targets, style) for style in STYLES}
         self._own: dict[str, Target | None] = {}
         for target in targets:

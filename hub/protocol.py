@@ -39,6 +39,14 @@ LIST_KEYS: Final = {
 }
 """Each list method, and the member of its result that holds the items."""
 
+LIST_IDS: Final = {
+    "tools/list": "name",
+    "resources/list": "uri",
+    "resources/templates/list": "uriTemplate",
+    "prompts/list": "name",
+}
+"""Each list method, and the member that tells its items apart."""
+
 LIST_CAPABILITIES: Final = {
     "tools/list": "tools",
     "resources/list": "resources",

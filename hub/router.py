@@ -20,6 +20,7 @@ from hub.errors import InvalidArguments, UnknownName
 from hub.names import NameTables, Target
 from hub.protocol import LIST_KEYS
 from hub.settings import ToolNames
+from hub.toolsearch import rank_tools
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ class Router:
 
     # -- lists
 
-    async def list(self, method: str, style: ToolNames | None = None) -> list[Json]:
+    async def listing(self, method: str, style: ToolNames | None = None) -> list[Json]:
         """One list over all servers, under public names.
 
         The first list ever waits a moment for servers of which nothing is known; once
@@ -139,11 +140,12 @@ class Router:
     def _build(self, method: str, style: ToolNames) -> Iterable[Json]:
         names = self._current_names()
         for server in self._servers.values():
+            seen: set[str] = set()
             for item in server.items(method):
-                if method == "tools/list":
+                # A server that lists a name twice has one tool by it: the first.
+                if item["name"] not in seen:
+                    seen.add(item["name"])
                     yield {**item, "name": names.public(Target(server.name, item["name"]), style)}
-                else:
-                    yield item
 
     def _current_names(self) -> NameTables:
         if self._names_stale:
@@ -154,6 +156,28 @@ class Router:
             )
             self._names_stale = False
         return self._names
+
+    def search(self, query: str, limit: int) -> list[Json]:
+        """The tools that fit a query, best first."""
+        return rank_tools(query, self.tools(), limit)
+
+    def tool(self, name: str) -> Json:
+        """A tool's definition by any of its names.
+
+        Raises:
+            UnknownName: No tool goes by that name, or several do.
+        """
+        server, item = self.resolve(name)
+        public = self._current_names().public(Target(server.name, item), self.tool_names)
+        return next(tool for tool in self.tools() if tool["name"] == public)
+
+    def server_of(self, name: str) -> str:
+        """The name of the server that a tool's name means.
+
+        Raises:
+            UnknownName: No tool goes by that name, or several do.
+        """
+        return self.resolve(name)[0].name
 
     # -- calls
 

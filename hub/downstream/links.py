@@ -11,7 +11,6 @@ from hub.channels import LineChannel
 from hub.downstream.process import ChildProcess, Warden
 from hub.jsonrpc import Handler, Peer
 
-
 _EXIT_WAIT_S = 0.5
 
 
@@ -93,7 +92,7 @@ class StdioLink:
 
     def headers_for(self, method: str, params: Json) -> None:
         """Pipes have no headers."""
-        return None
+        return
 
     async def post_mortem(self) -> str:
         await self._child.wait(_EXIT_WAIT_S)  # its pipes break a moment before its exit code is known

@@ -158,7 +158,7 @@ class ChildProcess:
         child = cls(transport, protocol, warden)
         child.stderr_tail = lines
         warden.watch(child.pid)
-        channel.use_writer(cast(asyncio.WriteTransport, transport.get_pipe_transport(0)))
+        channel.use_writer(cast("asyncio.WriteTransport", transport.get_pipe_transport(0)))
         return child
 
     @property

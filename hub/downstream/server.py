@@ -76,6 +76,7 @@ class DownstreamServer:
 
     Args:
         entry: Where and how to reach it.
+        name: What it is called behind the hub.
         open_link: Opens a connection to it.
         settings: Deadlines and bounds.
         catalog: Keeps what is known of it.
@@ -88,6 +89,7 @@ class DownstreamServer:
         self,
         entry: ServerEntry,
         *,
+        name: str,
         open_link: OpenLink,
         settings: DownstreamSettings,
         catalog: Catalog,
@@ -96,7 +98,7 @@ class DownstreamServer:
         lazy: bool = False,
     ) -> None:
         self.entry = entry
-        self.name = entry.name
+        self.name = name
         self.settled = asyncio.Event()
         """Set once its lists are known, or known to be out of reach."""
         self._open_link = open_link
@@ -105,7 +107,7 @@ class DownstreamServer:
         self._on_change = on_change
         self._rng = rng
         self._lazy = lazy
-        self._record = catalog.get(entry.name, entry.fingerprint) or ServerRecord(entry.fingerprint)
+        self._record = catalog.get(name, entry.fingerprint) or ServerRecord(entry.fingerprint)
         if self._record.lists:
             self.settled.set()
         self.state: State = "disabled" if entry.disabled else "idle"
@@ -175,6 +177,15 @@ class DownstreamServer:
             raise
         finally:
             self._last_used = asyncio.get_running_loop().time()
+
+    async def connect(self) -> None:
+        """Make sure that it is connected.
+
+        Raises:
+            DownstreamUnavailable: It cannot be; says why.
+        """
+        if self._session is None:
+            await self._ready()
 
     def status(self) -> ServerStatus:
         """How it is doing."""
@@ -261,6 +272,11 @@ class DownstreamServer:
                 ) from None
             return await self._stay(session, link)
         except (OSError, RpcError, PeerTimeout, PeerClosed, NoCommonVersion, DownstreamError) as error:
+            await self._note_failure(error)
+            return False
+        except Exception as error:
+            # A bug met with one server must not end its supervision for good.
+            log.exception("a supervisor met a bug", extra={"server": self.name})
             await self._note_failure(error)
             return False
         finally:

@@ -20,6 +20,7 @@ from hub.protocol import (
     CONNECTION_META_KEYS,
     LIST_CAPABILITIES,
     LIST_CHANGED,
+    LIST_IDS,
     LIST_KEYS,
     LISTEN_FILTERS,
     LOG_LEVEL_META_KEY,
@@ -148,7 +149,7 @@ class Session:
                 if error.code == METHOD_NOT_FOUND:
                     return items
                 raise
-            items += [item for item in page.get(LIST_KEYS[method]) or [] if isinstance(item, dict)]
+            items += [item for item in page.get(LIST_KEYS[method]) or () if _identified(item, method)]
             cursor = page.get("nextCursor")
             if not isinstance(cursor, str):
                 return items
@@ -225,3 +226,8 @@ class Session:
         if call in self.calls:
             return call
         return next(iter(self.calls)) if len(self.calls) == 1 else None
+
+
+def _identified(item: object, method: str) -> bool:
+    """Whether an item of a list has what it is called or read by; one without is of no use to anybody."""
+    return isinstance(item, dict) and isinstance(item.get(LIST_IDS[method]), str)

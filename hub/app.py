@@ -1,0 +1,521 @@
+"""The composition root: settings in, a running hub out.
+
+`Hub` puts the parts together. The `run_` functions are the ways it runs: detached,
+started by an attachment or a command; in the foreground with its HTTP faces; and
+embedded in the process of one client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from hub import __version__
+from hub.builtin import INSTRUCTIONS, builtin_servers
+from hub.calls import Caller, Json
+from hub.channels import LineChannel, open_stdio
+from hub.clock import Clock, SystemClock
+from hub.environment import DEPTH_VARIABLE
+from hub.errors import ConfigError, DownstreamError, UnknownName
+from hub.fleet import Fleet
+from hub.home import Home
+from hub.jsonrpc import Peer
+from hub.router import Router
+from hub.server import Client, McpServer, View
+from hub.settings import Settings, ToolNames, load
+
+if TYPE_CHECKING:
+    from hub.agent import Agent
+    from hub.local import Listener
+    from hub.lock import HomeLock
+    from hub.memory import Memory
+    from hub.place import Place
+    from hub.rendezvous import Hello
+    from hub.sessions import Sessions
+    from hub.store import Store
+
+log = logging.getLogger(__name__)
+
+SERVER_INSTRUCTIONS_CHARS_MAX = 2_000
+INSTRUCTIONS_CHARS_MAX = 12_000
+"""How much of each server's instructions, and of all together, reaches the clients' models."""
+
+
+class Hub:
+    """A hub that owns its home: every part, put together.
+
+    Args:
+        home: The home, whose lock this process holds.
+        servers_file: What to serve; the home's own `mcp.json` when None.
+        settings: The hub's settings.
+        environ: The environment of the hub.
+        clock: Tells the time.
+        rng: For everything that is left to chance.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        servers_file: Path | None,
+        settings: Settings,
+        *,
+        environ: Mapping[str, str],
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.home = home
+        self.settings = settings
+        self.router = Router(settings.tool_names, settings.downstream.first_list_budget_s)
+        self.server = McpServer(self.router, self._instructions)
+        self._environ = environ
+        self._clock = clock or SystemClock()
+        self._rng = rng or random.Random()
+        self._fleet = Fleet(
+            home, servers_file or home.servers_file, settings, environ, self._rng, self._servers_changed
+        )
+        self._builtins = builtin_servers(self) if settings.builtin_tools else []
+        self._stopping = asyncio.Event()
+        self._started = time.monotonic()
+        self._peers: set[Peer] = set()
+        self._http_clients = 0
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._opening = asyncio.Lock()
+        self._store: Store | None = None
+        self._memory: Memory | None = None
+        self._sessions: Sessions | None = None
+        self._agent: Agent | None = None
+
+    # -- its life
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve until the context ends; nothing in here waits for a downstream server."""
+        self._fleet.load()
+        self._servers_changed(None)
+        fleet = asyncio.get_running_loop().create_task(self._fleet.run(), name="fleet")
+        fleet.add_done_callback(self._fleet_ended)
+        try:
+            yield
+        finally:
+            self.server.close()
+            for peer in tuple(self._peers):
+                await peer.settle(self.settings.http.drain_s)
+                peer.close("the hub is stopping")
+            fleet.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await fleet
+            await self._close_stores()
+
+    def stop(self) -> None:
+        """Begin to end the hub."""
+        self._stopping.set()
+
+    async def wait_stopped(self) -> None:
+        """Wait until something asks the hub to end."""
+        await self._stopping.wait()
+
+    def _fleet_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("the servers' supervisor failed; the hub ends", exc_info=error)
+            self.stop()
+
+    async def _close_stores(self) -> None:
+        if self._memory is not None:
+            await self._memory.close()
+        if self._store is not None:
+            await self._store.close()
+
+    # -- clients
+
+    def connect(self, channel: LineChannel, view: View) -> Peer:
+        """Put an MCP client on a channel; it is served until its peer closes."""
+        client = Client(self.server, view)
+        channel.receiver = peer = client.peer = Peer(channel, client)
+        self._peers.add(peer)
+        self._note_clients()
+        asyncio.get_running_loop().create_task(self._see_out(client)).add_done_callback(lambda _: None)
+        return peer
+
+    async def _see_out(self, client: Client) -> None:
+        await client.peer.wait_closed()
+        client.detach()
+        self._peers.discard(client.peer)
+        self._note_clients()
+
+    @property
+    def clients(self) -> int:
+        """How many clients are attached now."""
+        return len(self._peers) + self._http_clients
+
+    def end_when_idle(self) -> None:
+        """From now on, end the hub some time after the last client has left."""
+        self._note_clients(arm=True)
+
+    def _note_clients(self, *, arm: bool = False) -> None:
+        armed = arm or self._idle_timer is not None
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        if armed:
+            loop = asyncio.get_running_loop()
+            self._idle_timer = loop.call_later(self.settings.idle_exit_s, self._end_if_idle)
+
+    def _end_if_idle(self) -> None:
+        if self.clients or (self._agent is not None and self._agent.running()):
+            self._note_clients(arm=True)
+            return
+        log.info("no client for a while; the hub ends")
+        self.stop()
+
+    # -- the parts that open when they are first needed
+
+    async def memory(self) -> Memory:
+        """The memory.
+
+        Raises:
+            ConfigError, StorageError: It cannot be opened.
+        """
+        if self._memory is None:
+            store = await self._open_store()
+            async with self._opening:
+                if self._memory is None:
+                    from hub.memory import Memory
+
+                    self._memory = await Memory.open(
+                        self.home, self.settings.memory, self._clock, self._rng, store
+                    )
+        return self._memory
+
+    async def sessions(self) -> Sessions:
+        """The agent's sessions.
+
+        Raises:
+            ConfigError, StorageError: They cannot be opened.
+        """
+        if self._sessions is None:
+            store = await self._open_store()
+            from hub.sessions import Sessions
+
+            self._sessions = Sessions(store, self._clock, self.settings.agent.window_turns)
+        return self._sessions
+
+    async def agent(self) -> Agent:
+        """The agent.
+
+        Raises:
+            ConfigError, StorageError: Its sessions or memory cannot be opened.
+        """
+        if self._agent is None:
+            memory, sessions = await self.memory(), await self.sessions()
+            from hub.agent import Agent
+            from hub.llm import LiteLLM
+
+            model = LiteLLM(
+                self.settings.model, self.settings.api_base, self._fleet.variables(), rng=self._rng
+            )
+            self._agent = self._agent or Agent(
+                self.router, memory, sessions, model, self.settings.agent, self._clock
+            )
+        return self._agent
+
+    async def _open_store(self) -> Store:
+        async with self._opening:
+            if self._store is None:
+                # SQLAlchemy takes a while to import, and calls must not wait for it.
+                store_module = await asyncio.to_thread(__import__, "hub.store", fromlist=["Store"])
+                store = cast("Store", store_module.Store(self.home.store_file))
+                await store.open()
+                self._store = store
+            return self._store
+
+    # -- what it says of itself
+
+    def status(self) -> Json:
+        """How the hub and each of its servers are; never waits."""
+        return {
+            "version": __version__,
+            "home": str(self.home.root),
+            "pid": os.getpid(),
+            "uptime_s": round(time.monotonic() - self._started, 1),
+            "clients": self.clients,
+            "tools": len(self.router.tools()),
+            "model": self.settings.model,
+            "servers": self._server_rows(),
+            "problems": [str(problem) for problem in (*self._fleet.problems, *self._fleet.skill_problems)],
+        }
+
+    def servers(self) -> Json:
+        """Every server with its state: `file`, `servers`, `problems`; never waits."""
+        return {
+            "file": str(self._fleet.servers_file),
+            "servers": self._server_rows(),
+            "problems": [str(problem) for problem in self._fleet.problems],
+        }
+
+    def _server_rows(self) -> list[Json]:
+        return [asdict(server.status()) for server in self._fleet.downstreams]
+
+    async def test_server(self, name: str) -> Json:
+        """Connect to a server now: `name`, `ok`, `tools` or `problem`, `duration_s`.
+
+        Raises:
+            UnknownName: There is no server of that name.
+        """
+        server = self._fleet.downstream(name)
+        if server is None:
+            known = ", ".join(server.name for server in self._fleet.downstreams)
+            raise UnknownName(
+                f"no server {name!r} in {self._fleet.servers_file}; there are: {known or 'none'}"
+            )
+        began = time.monotonic()
+        try:
+            await server.connect()
+        except DownstreamError as error:
+            return {
+                "name": name,
+                "ok": False,
+                "problem": error.message,
+                "duration_s": time.monotonic() - began,
+            }
+        return {
+            "name": name,
+            "ok": True,
+            "tools": len(server.items("tools/list")),
+            "duration_s": time.monotonic() - began,
+        }
+
+    def search_tools(self, query: str, limit: int) -> list[Json]:
+        """The tools that fit a query, best first."""
+        return self.router.search(query, limit)
+
+    def _servers_changed(self, methods: frozenset[str] | None) -> None:
+        """A server's lists changed, or, when None, the set of servers did."""
+        if methods is None:
+            self.router.set_servers([*self._builtins, *self._fleet.servers])
+        else:
+            self.router.changed(methods)
+
+    def _instructions(self) -> str:
+        """What clients' models are told: the hub's own words, then each server's, attributed and bounded."""
+        parts = [INSTRUCTIONS] if self._builtins else []
+        for server in self._fleet.downstreams:
+            if server.record.instructions:
+                parts.append(
+                    f"Server `{server.name}` says:\n{server.record.instructions[:SERVER_INSTRUCTIONS_CHARS_MAX]}"
+                )
+        return "\n\n".join(parts)[:INSTRUCTIONS_CHARS_MAX]
+
+    # -- the HTTP faces
+
+    def open_http(self, host: str | None, port: int | None, auth: bool) -> AbstractAsyncContextManager[Json]:
+        """Open the HTTP faces until the context ends; yields where they are.
+
+        Raises:
+            ConfigError: The address cannot be used, or must not be used as it was asked.
+        """
+        from hub.gateway import open_gateway
+
+        return open_gateway(self, host, port, auth)
+
+    def note_http_clients(self, change: int) -> None:
+        """An HTTP connection that counts as a client came (1) or went (-1)."""
+        self._http_clients += change
+        self._note_clients()
+
+
+# -- the ways to run
+
+
+def run_detached(
+    home: Home, servers_file: Path | None, *, lock: HomeLock, on_ready: Callable[[], None]
+) -> None:
+    """Run a hub that an attachment or a command started, until it is stopped or idle.
+
+    Args:
+        home: The home.
+        servers_file: What to serve; the home's own file when None.
+        lock: The home's lock, held.
+        on_ready: Called once clients can attach.
+
+    Raises:
+        ConfigError: A setting or the home is wrong.
+    """
+    hub_settings = _prepare(home, foreground=False)
+
+    async def main() -> None:
+        hub = Hub(home, servers_file, hub_settings, environ=dict(os.environ))
+        async with hub.running(), contextlib.AsyncExitStack() as stack:
+            listener = await _listen(hub)
+            stack.push_async_callback(listener.close)
+            if hub_settings.http.enabled:
+                await stack.enter_async_context(
+                    hub.open_http(hub_settings.http.host, hub_settings.http.port, hub_settings.http.auth)
+                )
+            on_ready()
+            hub.end_when_idle()
+            await _until_stopped(hub)
+            listener.stop_accepting()
+
+    _run(main())
+
+
+def run_embedded(place: Place, *, profile: str | None, tool_names: str | None) -> int:
+    """Run a hub inside the process of one client, on its standard streams; returns the exit code."""
+    import sys
+
+    from hub.errors import HubError
+    from hub.lock import HomeLock
+
+    async def main(hub_settings: Settings) -> None:
+        hub = Hub(place.home, place.servers_file, hub_settings, environ=dict(os.environ))
+        async with hub.running():
+            channel = LineChannel(hub_settings.message_bytes_max)
+            view = View(project=_folder(), tool_names=cast("ToolNames | None", tool_names))
+            peer = hub.connect(channel, view)
+            channel.receiver = _Draining(peer, hub_settings.http.drain_s)
+            await open_stdio(channel)
+            await asyncio.wait(
+                [asyncio.ensure_future(peer.wait_closed()), asyncio.ensure_future(_until_stopped(hub))],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+
+    try:
+        with HomeLock(place.home, listens=False):
+            _run(main(_prepare(place.home, foreground=False)))
+    except HubError as error:
+        sys.stderr.write(f"hub mcp: {error.message}\n")
+        return 1
+    return 0
+
+
+async def run_serve(place: Place, *, host: str | None, port: int | None, auth: bool) -> None:
+    """Serve MCP and HTTP in the foreground until stopped, in this process or beside a running hub.
+
+    Raises:
+        ConfigError: A setting, the address or the home is wrong.
+        HubUnreachable: The running hub did not open its faces.
+    """
+    from hub.errors import HomeInUse
+    from hub.lock import HomeLock
+    from hub.serving import announce, serve_beside
+
+    hub_settings = load(place.home)
+    lock = HomeLock(place.home)
+    try:
+        lock.acquire()
+    except HomeInUse as error:
+        if not error.details.get("listens"):
+            raise
+        await serve_beside(place, host=host, port=port, auth=auth)
+        return
+    with contextlib.ExitStack() as stack:
+        stack.callback(lock.release)
+        hub_settings = _prepare(place.home, foreground=True)
+        hub = Hub(place.home, place.servers_file, hub_settings, environ=dict(os.environ))
+        async with hub.running():
+            listener = await _listen(hub)
+            try:
+                async with hub.open_http(host, port, auth) as where:
+                    announce(where)
+                    await _until_stopped(hub)
+            finally:
+                listener.stop_accepting()
+                await listener.close()
+
+
+class _Draining:
+    """Lets requests finish when the client has closed its end, as a pipe of requests does."""
+
+    def __init__(self, peer: Peer, grace_s: float) -> None:
+        self._peer = peer
+        self._grace_s = grace_s
+        self._ending: asyncio.Task[None] | None = None
+        self.receive = peer.receive
+        self.receive_garbage = peer.receive_garbage
+
+    def close(self, reason: str) -> None:
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(self._finish(reason))
+
+    async def _finish(self, reason: str) -> None:
+        await self._peer.settle(self._grace_s)
+        self._peer.close(reason)
+
+
+def _prepare(home: Home, *, foreground: bool) -> Settings:
+    """Read the settings and open the log.
+
+    Raises:
+        ConfigError: A setting is wrong, or this would be a hub inside a hub.
+    """
+    from hub import telemetry
+
+    if os.environ.get(DEPTH_VARIABLE, "0") != "0":
+        raise ConfigError(
+            "a hub started this as one of its servers and would call itself; remove it from mcp.json"
+        )
+    hub_settings = load(home)
+    telemetry.configure(home, hub_settings.log, foreground=foreground)
+    return hub_settings
+
+
+async def _listen(hub: Hub) -> Listener:
+    from hub import control, local
+
+    def accept(hello: Hello) -> asyncio.Protocol:
+        if hello.role == "control":
+            caller = Caller(name="hub command line", face="cli", project=hello.cwd)
+            return control.open_channel(hub, caller, hub.settings.message_bytes_max)
+        channel = LineChannel(hub.settings.message_bytes_max)
+        hub.connect(channel, View(project=hello.cwd, tool_names=cast("ToolNames | None", hello.tool_names)))
+        return channel
+
+    def greet() -> Json:
+        return {
+            "clients": hub.clients,
+            "servers_file": str(hub.servers()["file"]),
+            "message_bytes_max": hub.settings.message_bytes_max,
+        }
+
+    return await local.listen(hub.home, accept, greet, hub.stop)
+
+
+async def _until_stopped(hub: Hub) -> None:
+    """Wait until the hub is to end, by its own decision or by a signal."""
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGTERM, signal.SIGINT)
+    for number in signals:
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, hub.stop)
+    try:
+        await hub.wait_stopped()
+    finally:
+        for number in signals:
+            with contextlib.suppress(NotImplementedError):
+                loop.remove_signal_handler(number)
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    """Run to the end on the fastest event loop there is."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        asyncio.run(main)
+    else:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(main)
+
+
+def _folder() -> str | None:
+    with contextlib.suppress(OSError):
+        return os.getcwd()
+    return None

@@ -1,0 +1,291 @@
+"""The fleet: the downstream servers of one hub, kept in step with `mcp.json` and the skills.
+
+Each server is supervised by a task of the fleet. When the servers file changes,
+only the servers whose entries changed are stopped or started; a file that has
+become unreadable changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from hub import mcp_json
+from hub.calls import Call, Json
+from hub.catalog import Catalog
+from hub.downstream.opening import link_opener
+from hub.downstream.process import Warden
+from hub.downstream.server import DownstreamServer
+from hub.home import Home
+from hub.mcp_json import RESERVED_NAMES, Problem, ServersFile, public_names
+from hub.router import Server
+from hub.server_entry import ServerEntry
+from hub.settings import Settings
+from hub.skills.discovery import Skill, discover, shipped_folder
+from hub.skills.workers import worker_entries
+
+log = logging.getLogger(__name__)
+
+FILE_CHECK_S = 1.0
+"""How often the servers file is looked at."""
+
+CATALOG_SAVE_S = 0.5
+"""How long changes of the catalog are gathered before they are written."""
+
+
+class SkillServer:
+    """One skill as a server of its own, although it may share its worker process.
+
+    Args:
+        name: The skill's name.
+        prefix: What stands before the names of its tools on the worker's wire.
+        worker: The process that runs it.
+    """
+
+    def __init__(self, name: str, prefix: str, worker: DownstreamServer) -> None:
+        self.name = name
+        self.worker = worker
+        self.settled = worker.settled
+        self._prefix = prefix
+
+    def items(self, method: str) -> Sequence[Json]:
+        if method != "tools/list":
+            return ()
+        return [
+            {**tool, "name": tool["name"].removeprefix(self._prefix)}
+            for tool in self.worker.items(method)
+            if tool["name"].startswith(self._prefix)
+        ]
+
+    async def request(self, call: Call, method: str, params: Json) -> Json:
+        return await self.worker.request(call, method, {**params, "name": self._prefix + params["name"]})
+
+
+class Fleet:
+    """All downstream servers of a hub.
+
+    Args:
+        home: Where the catalog, `.env` and the user's skills are.
+        servers_file: The servers file.
+        settings: The hub's settings.
+        environ: The hub's own environment: the base of the children's.
+        rng: For the jitter of reconnects.
+        on_change: Told which list methods now give something else; None when the set of
+            servers is another.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        servers_file: Path,
+        settings: Settings,
+        environ: Mapping[str, str],
+        rng: random.Random,
+        on_change: Callable[[frozenset[str] | None], None],
+    ) -> None:
+        self.servers_file = servers_file
+        self._home = home
+        self._settings = settings
+        self._environ = environ
+        self._rng = rng
+        self._on_change = on_change
+        self._warden = Warden()
+        self._open_link = link_opener(
+            settings.downstream, environ, self._warden, message_bytes_max=settings.message_bytes_max
+        )
+        self._catalog = Catalog(home.catalog_file)
+        self._downstreams: dict[str, DownstreamServer] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._skill_servers: list[SkillServer] = []
+        self._save_timer: asyncio.TimerHandle | None = None
+        self._stamp: object = None
+        self.skills: tuple[Skill, ...] = ()
+        self.problems: tuple[Problem, ...] = ()
+        """What is wrong with the servers file."""
+        self.skill_problems: tuple[object, ...] = ()
+        """What is wrong with the skills."""
+
+    # -- what others see
+
+    @property
+    def servers(self) -> list[Server]:
+        """The servers for the router: those of the file in its order, then the skills."""
+        workers = {skill_server.worker.name for skill_server in self._skill_servers}
+        downstreams = [server for name, server in self._downstreams.items() if name not in workers]
+        return [*downstreams, *self._skill_servers]
+
+    @property
+    def downstreams(self) -> list[DownstreamServer]:
+        """The servers of the file and the skills' workers."""
+        return list(self._downstreams.values())
+
+    def downstream(self, name: str) -> DownstreamServer | None:
+        """One of them by its name."""
+        return self._downstreams.get(name)
+
+    # -- its life
+
+    def load(self) -> None:
+        """Read the skills and the servers file; starts nothing yet."""
+        folders = [shipped_folder(), *self._settings.skills.folders, self._home.skills_folder]
+        discovery = discover(folders, disabled=self._settings.skills.disabled)
+        self.skills, self.skill_problems = discovery.skills, discovery.problems
+        for problem in discovery.problems:
+            log.warning("a skill has a problem", extra={"problem": str(problem)})
+        for worker in worker_entries(discovery.skills, self._settings.skills, self.variables()):
+            entry = ServerEntry(
+                name=worker.name,
+                key=worker.name,
+                transport="stdio",
+                command=worker.command,
+                args=worker.args,
+                cwd=str(worker.cwd),
+                env=worker.env,
+                timeout_s=worker.timeout_s,
+                idle_timeout_s=worker.idle_stop_s,
+            )
+            server = self._add(entry, lazy=True)
+            self._skill_servers += [
+                SkillServer(skill, prefix, server) for skill, prefix in worker.prefixes.items()
+            ]
+        self._stamp = self._file_stamp()
+        self._apply(self._read())
+
+    async def run(self) -> None:
+        """Supervise all servers, and follow the servers file, until cancelled."""
+        try:
+            for name in self._downstreams:
+                self._start(name)
+            while True:
+                await asyncio.sleep(FILE_CHECK_S)
+                stamp = self._file_stamp()
+                if stamp != self._stamp:
+                    self._stamp = stamp
+                    await self.reload()
+        finally:
+            await self._stop(list(self._tasks))
+            self._save_catalog()
+            self._warden.close()
+
+    async def reload(self) -> None:
+        """Read the servers file again and take up what changed."""
+        file = self._read()
+        if file.state == "broken":
+            self.problems = file.problems
+            return
+        stopped = self._apply(file)
+        await self._stop([name for name in stopped if name in self._tasks])
+        for name in self._downstreams:
+            if name not in self._tasks:
+                self._start(name)
+        self._on_change(
+            frozenset({"tools/list", "prompts/list", "resources/list", "resources/templates/list"})
+        )
+
+    # -- inside
+
+    def variables(self) -> dict[str, str]:
+        """What `${VAR}` may refer to: the home's `.env` before the hub's own environment."""
+        dotenv = {
+            name: value for name, value in dotenv_values(self._home.env_file).items() if value is not None
+        }
+        return {**self._environ, **dotenv}
+
+    def _read(self) -> ServersFile:
+        port = self._settings.http.port
+        file = mcp_json.load(self.servers_file, self.variables(), http_port=port)
+        for problem in file.problems:
+            level = logging.ERROR if problem.level == "error" else logging.WARNING
+            log.log(level, "mcp.json has a problem", extra={"problem": str(problem)})
+        return file
+
+    def _file_stamp(self) -> object:
+        """Changes whenever the servers file or `.env` does."""
+        stamps: list[tuple[int, int, int] | None] = []
+        for path in (self.servers_file, self._home.env_file):
+            try:
+                stat = os.stat(path)
+                stamps.append((stat.st_mtime_ns, stat.st_size, stat.st_ino))
+            except OSError:
+                stamps.append(None)
+        return stamps
+
+    def _apply(self, file: ServersFile) -> list[str]:
+        """Make the set of servers match the file; returns the names whose tasks must stop."""
+        self.problems = file.problems
+        workers = {server.worker.name for server in self._skill_servers}
+        reserved = RESERVED_NAMES | {server.name for server in self._skill_servers} | workers
+        shown = public_names([entry.name for entry in file.entries], reserved)
+        wanted: dict[str, ServerEntry] = {}
+        for entry in file.entries:
+            wanted[shown[entry.name]] = entry
+        stopped = []
+        for name, server in list(self._downstreams.items()):
+            if name in workers:
+                continue
+            now = wanted.get(name)
+            if (
+                now is None
+                or now.fingerprint != server.entry.fingerprint
+                or now.disabled != server.entry.disabled
+            ):
+                stopped.append(name)
+                del self._downstreams[name]
+        kept = self._downstreams
+        self._downstreams = {name: server for name, server in kept.items() if name in workers}
+        for name, entry in wanted.items():
+            if name in kept:
+                self._downstreams[name] = kept[name]
+            else:
+                self._add(entry, name=name, lazy=bool(entry.idle_timeout_s))
+        self._catalog.keep_only(set(self._downstreams))
+        return stopped
+
+    def _add(self, entry: ServerEntry, *, lazy: bool, name: str | None = None) -> DownstreamServer:
+        server = DownstreamServer(
+            entry,
+            name=name or entry.name,
+            open_link=self._open_link,
+            settings=self._settings.downstream,
+            catalog=self._catalog,
+            on_change=self._lists_changed,
+            rng=self._rng,
+            lazy=lazy,
+        )
+        self._downstreams[server.name] = server
+        return server
+
+    def _start(self, name: str) -> None:
+        self._tasks[name] = asyncio.get_running_loop().create_task(
+            self._downstreams[name].run(), name=f"server {name}"
+        )
+
+    async def _stop(self, names: Sequence[str]) -> None:
+        tasks = [self._tasks.pop(name) for name in names]
+        for task in tasks:
+            task.cancel()
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                log.error("a supervisor failed", exc_info=result)
+
+    def _lists_changed(self, server: DownstreamServer, methods: frozenset[str]) -> None:
+        if self._save_timer is None:
+            loop = asyncio.get_running_loop()
+            self._save_timer = loop.call_later(CATALOG_SAVE_S, self._save_catalog)
+        self._on_change(methods)
+
+    def _save_catalog(self) -> None:
+        if self._save_timer is not None:
+            self._save_timer.cancel()
+            self._save_timer = None
+        try:
+            self._catalog.save()
+        except OSError as error:
+            # Without it the next start is slower, and nothing else is lost.
+            log.warning("the catalog cannot be saved", extra={"problem": str(error)})

@@ -1,0 +1,371 @@
+"""The hub's MCP face: what a client meets, in either protocol era.
+
+`McpServer` answers requests, whatever transport they came in on: lists and calls go
+to the router, and the result gets the envelope of the caller's era. `Client` is one
+client on a stream (its pipes, or the local socket); the HTTP face has its own way
+of holding clients and shares everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hub import __version__
+from hub.calls import HOPS_META_KEY, Call, Caller, Face, Json
+from hub.errors import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError
+from hub.jsonrpc import Peer, Request, RequestId
+from hub.protocol import (
+    CLIENT_CAPABILITIES_META_KEY,
+    CLIENT_INFO_META_KEY,
+    HANDSHAKE_VERSIONS,
+    LATEST_HANDSHAKE_VERSION,
+    LIST_CAPABILITIES,
+    LIST_CHANGED,
+    LIST_KEYS,
+    LISTEN_FILTERS,
+    MODERN_VERSIONS,
+    PROTOCOL_VERSION_META_KEY,
+    SERVER_INFO_META_KEY,
+    SUBSCRIPTION_ID_META_KEY,
+    UNSUPPORTED_PROTOCOL_VERSION,
+)
+from hub.router import Router
+from hub.settings import ToolNames
+
+log = logging.getLogger(__name__)
+
+SERVER_INFO: Json = {"name": "omni-hub", "title": "Omni Hub", "version": __version__}
+
+CAPABILITIES: Json = {"tools": {"listChanged": True}}
+
+_MODERN_ONLY = frozenset({"server/discover", "subscriptions/listen"})
+_LEGACY_ONLY = frozenset({"ping"})
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What a modern request says about its client.
+
+    Attributes:
+        version: The protocol revision.
+        capabilities: What the client declared.
+        client: Its name and version, in words.
+    """
+
+    version: str
+    capabilities: Mapping[str, Any]
+    client: str
+
+
+def read_envelope(params: Json) -> Envelope | None:
+    """The envelope of a modern request; None when there is none, as in the legacy era.
+
+    Raises:
+        RpcError: There is one, and it is wrong or of a revision the hub does not speak.
+    """
+    meta = params.get("_meta")
+    if not isinstance(meta, dict) or PROTOCOL_VERSION_META_KEY not in meta:
+        return None
+    version = meta[PROTOCOL_VERSION_META_KEY]
+    if not isinstance(version, str):
+        raise RpcError({"code": INVALID_PARAMS, "message": "the protocol version in _meta must be a string"})
+    if version not in MODERN_VERSIONS:
+        raise RpcError(
+            {
+                "code": UNSUPPORTED_PROTOCOL_VERSION,
+                "message": f"Unsupported protocol version: {version}",
+                "data": {"supported": list(MODERN_VERSIONS), "requested": version},
+            }
+        )
+    capabilities = meta.get(CLIENT_CAPABILITIES_META_KEY)
+    if not isinstance(capabilities, dict):
+        raise RpcError(
+            {
+                "code": INVALID_PARAMS,
+                "message": f"_meta must carry an object {CLIENT_CAPABILITIES_META_KEY!r}",
+            }
+        )
+    return Envelope(version, capabilities, in_words(meta.get(CLIENT_INFO_META_KEY)))
+
+
+def in_words(client_info: object) -> str:
+    """A client's `name version`, or `unknown`."""
+    if not isinstance(client_info, dict) or not isinstance(client_info.get("name"), str):
+        return "unknown"
+    return f"{client_info['name']} {client_info.get('version', '')}".strip()[:100]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one client sees, as its attachment asked for it.
+
+    Attributes:
+        face: Where it came in.
+        project: The folder it works in.
+        tool_names: The style of names; the hub's own setting when None.
+    """
+
+    face: Face = "mcp"
+    project: str | None = None
+    tool_names: ToolNames | None = None
+
+
+@dataclass(slots=True)
+class Handshake:
+    """What a legacy client settled with `initialize`.
+
+    Attributes:
+        version: The protocol revision.
+        capabilities: What the client declared.
+        client: Its name and version, in words.
+    """
+
+    version: str
+    capabilities: Mapping[str, Any] = field(default_factory=dict)
+    client: str = "unknown"
+
+
+class McpServer:
+    """Answers MCP requests over the router.
+
+    Args:
+        router: Everything behind the hub.
+        instructions: Gives the instructions for models, as they are now.
+        listens_max: How many `subscriptions/listen` streams may be open at once.
+    """
+
+    def __init__(self, router: Router, instructions: Callable[[], str], *, listens_max: int = 1024) -> None:
+        self.router = router
+        self._instructions = instructions
+        self._listens_max = listens_max
+        self._listens = 0
+        self._closing = asyncio.Event()
+
+    def close(self) -> None:
+        """End the streams of changes gracefully."""
+        self._closing.set()
+
+    def initialize(self, params: Json) -> tuple[Json, Handshake]:
+        """Answer `initialize`.
+
+        Raises:
+            RpcError: Its params are wrong.
+        """
+        requested = params.get("protocolVersion")
+        capabilities = params.get("capabilities")
+        if not isinstance(requested, str) or not isinstance(capabilities, dict):
+            raise RpcError(
+                {
+                    "code": INVALID_PARAMS,
+                    "message": "initialize needs 'protocolVersion' and an object 'capabilities'",
+                }
+            )
+        version = requested if requested in HANDSHAKE_VERSIONS else LATEST_HANDSHAKE_VERSION
+        result: Json = {
+            "protocolVersion": version,
+            "capabilities": CAPABILITIES,
+            "serverInfo": SERVER_INFO,
+            "instructions": self._instructions(),
+        }
+        return result, Handshake(version, capabilities, in_words(params.get("clientInfo")))
+
+    async def answer(self, call: Call, view: View, request_id: RequestId) -> Json:
+        """Answer any request but `initialize`, in the envelope of the caller's era.
+
+        Raises:
+            HubError, RpcError: What the caller is told instead.
+        """
+        result = await self._result(call, view, request_id)
+        if call.modern:
+            return modern_result(
+                result, cacheable=call.method in LIST_KEYS or call.method == "server/discover"
+            )
+        return legacy_result(result)
+
+    async def _result(self, call: Call, view: View, request_id: RequestId) -> Json:
+        method = call.method
+        if method == "tools/call":
+            return await self.router.call(call, view.tool_names)
+        if method in (_LEGACY_ONLY if call.modern else _MODERN_ONLY):
+            raise _no_method(method)
+        if method == "tools/list":
+            tools = await self.router.listing(method, view.tool_names)
+            return {"tools": tools if call.modern else [_legacy_tool(tool) for tool in tools]}
+        if method == "ping":
+            return {}
+        if method == "server/discover":
+            return {
+                "supportedVersions": list(MODERN_VERSIONS),
+                "capabilities": CAPABILITIES,
+                "instructions": self._instructions(),
+            }
+        if method == "subscriptions/listen":
+            return await self._listen(call, request_id)
+        raise _no_method(method)
+
+    async def _listen(self, call: Call, request_id: RequestId) -> Json:
+        """Send the changes a modern client asked for until it stops listening, or the hub ends."""
+        wanted = call.params.get("notifications")
+        if not isinstance(wanted, dict):
+            raise RpcError({"code": INVALID_PARAMS, "message": "'notifications' must be an object"})
+        if self._listens >= self._listens_max:
+            raise RpcError(
+                {"code": INVALID_REQUEST, "message": f"{self._listens_max} streams are open already"}
+            )
+        meta = {SUBSCRIPTION_ID_META_KEY: request_id}
+        honored = {name: True for name in LISTEN_FILTERS.values() if wanted.get(name) is True}
+
+        def tell(methods: frozenset[str]) -> None:
+            for notification in changes(methods):
+                if LISTEN_FILTERS[notification] in honored:
+                    call.notify(notification, {"_meta": meta})
+
+        unsubscribe = self.router.subscribe(tell)
+        self._listens += 1
+        try:
+            call.notify("notifications/subscriptions/acknowledged", {"notifications": honored, "_meta": meta})
+            await self._closing.wait()
+        finally:
+            self._listens -= 1
+            unsubscribe()
+        return {"_meta": meta}
+
+
+def changes(methods: frozenset[str]) -> list[str]:
+    """The change notifications that stand for a set of changed lists."""
+    return [
+        notification
+        for notification, lists in LIST_CHANGED.items()
+        if methods.intersection(lists) and LIST_CAPABILITIES[lists[0]] in CAPABILITIES
+    ]
+
+
+def modern_result(result: Json, *, cacheable: bool) -> Json:
+    """A result in the envelope of the modern era.
+
+    Args:
+        result: As the router gave it; not changed.
+        cacheable: Whether the method's result carries cache hints.
+    """
+    meta = result.get("_meta")
+    wrapped = {
+        **result,
+        "resultType": result.get("resultType") or "complete",
+        "_meta": {**(meta if isinstance(meta, dict) else {}), SERVER_INFO_META_KEY: SERVER_INFO},
+    }
+    if cacheable:
+        wrapped.setdefault("ttlMs", 0)
+        wrapped.setdefault("cacheScope", "private")
+    return wrapped
+
+
+_MODERN_KEYS = frozenset({"resultType", "ttlMs", "cacheScope"})
+
+
+def legacy_result(result: Json) -> Json:
+    """A result without what only the modern era knows."""
+    structured = result.get("structuredContent")
+    if structured is not None and not isinstance(structured, dict):
+        result = {**result, "structuredContent": {"result": structured}}
+    meta = result.get("_meta")
+    if isinstance(meta, dict) and SERVER_INFO_META_KEY in meta:
+        rest = {key: value for key, value in meta.items() if key != SERVER_INFO_META_KEY}
+        result = {key: value for key, value in result.items() if key != "_meta"}
+        if rest:
+            result["_meta"] = rest
+    if not _MODERN_KEYS.isdisjoint(result):
+        result = {key: value for key, value in result.items() if key not in _MODERN_KEYS}
+    return result
+
+
+def _legacy_tool(tool: Json) -> Json:
+    """A tool as legacy clients accept it: its output schema describes an object, or is left out."""
+    schema = tool.get("outputSchema")
+    if schema is None or (isinstance(schema, dict) and schema.get("type", "object") == "object"):
+        return tool
+    return {key: value for key, value in tool.items() if key != "outputSchema"}
+
+
+def _no_method(method: str) -> RpcError:
+    return RpcError({"code": METHOD_NOT_FOUND, "message": f"Method not found: {method}", "data": method})
+
+
+class Client:
+    """One client on a stream: its pipes, or the local socket.
+
+    It may open with `initialize`, or send modern requests from the start, or do both
+    in turn, as clients that probe do. It is the handler of its peer; set `peer`
+    before messages come in.
+
+    Args:
+        server: Answers its requests.
+        view: What it sees.
+    """
+
+    peer: Peer
+
+    def __init__(self, server: McpServer, view: View) -> None:
+        self._server = server
+        self._view = view
+        self._handshake: Handshake | None = None
+        self._unsubscribe = server.router.subscribe(self._tell)
+
+    def detach(self) -> None:
+        """The client is gone."""
+        self._unsubscribe()
+
+    async def on_request(self, request: Request) -> Json:
+        params = request.params
+        if request.method == "initialize":
+            result, self._handshake = self._server.initialize(params)
+            return result
+        envelope = read_envelope(params)
+        if envelope is not None:
+            call = Call(
+                self._caller(envelope.client, params),
+                request.method,
+                params,
+                modern=True,
+                capabilities=envelope.capabilities,
+                notify=request.notify,
+            )
+        elif self._handshake is not None:
+            call = Call(
+                self._caller(self._handshake.client, params),
+                request.method,
+                params,
+                capabilities=self._handshake.capabilities,
+                notify=request.notify,
+                ask=request.ask,
+            )
+        elif request.method == "ping":
+            return {}
+        elif request.method == "server/discover":
+            raise RpcError(
+                {"code": INVALID_PARAMS, "message": f"params._meta must carry {PROTOCOL_VERSION_META_KEY!r}"}
+            )
+        else:
+            raise RpcError({"code": INVALID_REQUEST, "message": f"send initialize before {request.method}"})
+        return await self._server.answer(call, self._view, request.id)
+
+    def on_notification(self, method: str, params: Json) -> None:
+        """Nothing that a client announces changes what it is sent."""
+
+    def _caller(self, client: str, params: Json) -> Caller:
+        return Caller(client, self._view.face, self._view.project, hops(params))
+
+    def _tell(self, methods: frozenset[str]) -> None:
+        if self._handshake is not None:
+            for notification in changes(methods):
+                self.peer.notify(notification)
+
+
+def hops(params: Json) -> int:
+    """How many agents a request says it has passed through."""
+    meta = params.get("_meta")
+    count = meta.get(HOPS_META_KEY) if isinstance(meta, dict) else None
+    return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else 0
