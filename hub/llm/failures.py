@@ -17,6 +17,17 @@ from hub.redaction import HIDDEN, bare_url, hide_shapes
 
 _TEXT_CHARS_MAX = 400
 
+_KEY = "refused the key. Check the provider's key in `.env` in the home"
+_TOLD = {
+    401: _KEY,
+    402: "wants its account topped up",
+    403: _KEY,
+    404: "does not exist there. Check HUB_MODEL and api_base",
+    413: "refused the request as too large",
+    429: "is over its rate limit or quota. Wait, or check the account",
+}
+"""What an HTTP status means for whoever can act."""
+
 _TRANSIENT = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 
 
@@ -54,27 +65,19 @@ def failure(error: Exception, choice: Choice, *, begun: bool) -> Failure:
         return Failure(ModelError(f"{where} broke off in the middle of its answer. Try again"), True)
     if isinstance(error, openai.APITimeoutError):
         return Failure(ModelTimeout(f"{where} did not answer in time"), True)
-    status = getattr(error, "status_code", None)
-    said = _said(error, choice)
-    if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
-        text = f"{where} refused the key. Check the provider's key in `.env` in the home. It said: {said}"
-        return Failure(ModelError(text, status=status), False)
-    if isinstance(error, openai.RateLimitError):
-        text = f"{where} is over its rate limit or quota. Wait, or check the account. It said: {said}"
-        return Failure(ModelError(text, status=429), True, _retry_after(error))
-    if isinstance(error, openai.NotFoundError):
-        text = f"{where} does not exist there. Check HUB_MODEL and api_base. It said: {said}"
-        return Failure(ModelError(text, status=status), False)
-    if isinstance(error, openai.BadRequestError | openai.UnprocessableEntityError):
-        return Failure(ModelError(f"{where} refused the request. It said: {said}", status=status), False)
     if _caused_by_connection(error):
         text = f"{where} cannot be reached. Check that it runs and that api_base is right"
         return Failure(ModelError(text), True)
-    if isinstance(error, openai.APIStatusError) and not _caused_by_parsing(error):
-        text = f"{where} failed with status {status}. Try again later. It said: {said}"
-        return Failure(ModelError(text, status=status), status in _TRANSIENT, _retry_after(error))
-    text = f"{where} sent something that is no answer. Check that api_base is the base URL of a model's API"
-    return Failure(ModelError(text), True)
+    # LiteLLM calls an answer that it cannot read an internal error of the provider; told apart below.
+    status = None if _caused_by_parsing(error) else getattr(error, "status_code", None)
+    if status is None:
+        text = (
+            f"{where} sent something that is no answer. Check that api_base is the base URL of a model's API"
+        )
+        return Failure(ModelError(text), True)
+    told = _TOLD.get(status) or ("refused the request" if status < 500 else f"failed with status {status}")
+    message = f"{where} {told}. It said: {_said(error, choice)}"
+    return Failure(ModelError(message, status=status), status in _TRANSIENT, _retry_after(error))
 
 
 def timed_out(choice: Choice, deadline_s: float) -> ModelTimeout:
