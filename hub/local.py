@@ -123,7 +123,7 @@ class Listener:
             return self._refusal("it is ending") | {"stopping": True}, None
         # What is said of the hub is said as it was before this one came.
         facts = self._greet()
-        if hello.role == "mcp" and not facts["clients"] and is_newer(hello.version, __version__):
+        if hello.replaces and not facts["clients"] and is_newer(hello.version, __version__):
             log.info("ending for a newer version", extra={"version": hello.version})
             self._stopping = True
             self._retire()
@@ -147,10 +147,10 @@ class _Greeting(asyncio.Protocol):
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports have asyncio's methods but are not of its classes.
+        self._transport = cast("asyncio.Transport", transport)
         if len(self._listener._greeting) >= BACKLOG:
-            transport.abort()
+            self._transport.abort()
         self._listener._greeting.add(self)
         self._timer = asyncio.get_running_loop().call_later(HELLO_DEADLINE_S, self._refuse, "no hello came")
 

@@ -9,8 +9,8 @@ connection's own business.
     hub      {"hub": {"ok": true, "version": "0.1.0", "pid": 4711, "clients": 2, ...}}
     hub      {"hub": {"ok": false, "error": "...", "stopping": true}}, and the connection ends
 
-A hub that nobody is attached to ends when an attachment of a newer version comes; it
-says `stopping`, and the attachment starts its own.
+A hub that nobody is attached to ends when one of a newer version comes that wants to
+replace it; it says `stopping`, and the other starts its own.
 
 Standard library only, because `hub mcp` runs this before anything else.
 """
@@ -78,6 +78,7 @@ class Hello:
         cwd: The folder its client works in, absolute; None when it has none.
         profile: The named subset of tools to show; None for all.
         tool_names: How tools are named for this connection; None for the hub's setting.
+        replaces: Whether an older hub that nobody is attached to should end for a newer one.
     """
 
     role: Role
@@ -85,6 +86,7 @@ class Hello:
     cwd: str | None = None
     profile: str | None = None
     tool_names: str | None = None
+    replaces: bool = False
 
     def to_line(self, secret: str | None) -> bytes:
         """The hello as it goes over the wire, with the loopback listener's secret if there is one."""
@@ -94,6 +96,7 @@ class Hello:
             "cwd": self.cwd,
             "profile": self.profile,
             "tool_names": self.tool_names,
+            "replaces": self.replaces,
         }
         if secret is not None:
             members["secret"] = secret
@@ -116,7 +119,8 @@ class Hello:
                 raise HelloError(f"{name!r} must be a string")
         secret = texts.pop("secret")
         version = texts.pop("version") or "0"
-        return cls(role, version, texts["cwd"], texts["profile"], texts["tool_names"]), secret
+        replaces = members.get("replaces") is True
+        return cls(role, version, texts["cwd"], texts["profile"], texts["tool_names"], replaces), secret
 
 
 @dataclass(slots=True)

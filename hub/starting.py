@@ -16,6 +16,7 @@ import os
 import sys
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from hub.environment import clean_environment
@@ -91,6 +92,8 @@ def reach(
             raise HubUnreachable("the wait for the hub was given up")
         if launch is None or launch.stale():
             launch = Launch(home, command)
+            # Whatever version this starts is the one that is installed now.
+            hello = replace(hello, replaces=False)
         launch.wait(POLL_S)
 
 

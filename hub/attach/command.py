@@ -63,7 +63,13 @@ def main(arguments: Sequence[str]) -> int:
             f"not passed on: {', '.join(vain)}; all clients share the hub, "
             f"so keys belong in {place.home.env_file} and settings in {place.home.settings_file}"
         )
-    hello = Hello("mcp", cwd=str(folder) if folder else None, profile=options.profile, tool_names=tool_names)
+    hello = Hello(
+        "mcp",
+        cwd=str(folder) if folder else None,
+        profile=options.profile,
+        tool_names=tool_names,
+        replaces=True,
+    )
     Relay(Client(), _Reach(place, hello)).run()
     return 0
 
