@@ -6,7 +6,8 @@
     │   ├── InvalidArguments     the arguments do not fit
     │   ├── NotAllowed           policy refused it
     │   ├── TooLarge             a message or body over its limit
-    │   └── Busy                 a bound was reached: ask again later
+    │   ├── Busy                 a bound was reached: ask again later
+    │   └── TurnCancelled        somebody stopped the turn
     ├── ConfigError              whoever runs the hub can mend a file, a key, a folder
     │   └── HomeInUse            another process owns the home
     ├── DownstreamError          the owner of one downstream server can act
@@ -95,6 +96,13 @@ class Busy(CallerError):
 
     code = SERVER_ERROR - 29
     http_status = 429
+
+
+class TurnCancelled(CallerError):
+    """Somebody stopped a turn of the agent while its caller waited for it."""
+
+    code = -32800
+    http_status = 409
 
 
 class ConfigError(HubError):

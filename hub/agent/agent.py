@@ -23,7 +23,14 @@ from hub.agent.toolbelt import Toolbelt
 from hub.agent.turn import Progress, TurnLoop
 from hub.calls import Caller, Json
 from hub.clock import Clock
-from hub.errors import HubError, InvalidArguments, ModelTimeout, NotAllowed, UnknownName
+from hub.errors import (
+    HubError,
+    InvalidArguments,
+    ModelTimeout,
+    NotAllowed,
+    TurnCancelled,
+    UnknownName,
+)
 from hub.memory.episode import Recall
 from hub.sessions import Prompt, Sessions, Turn, checked_session_id
 from hub.settings import AgentSettings
@@ -40,7 +47,7 @@ class Running:
 
     run_id: str
     session_id: str
-    task: asyncio.Task[object]
+    task: asyncio.Task[TurnResult]
 
 
 class Agent:
@@ -95,6 +102,7 @@ class Agent:
             InvalidArguments: The session's id or the message will not do.
             NotAllowed: The request has passed through too many agents.
             Busy: The session has too many turns waiting.
+            TurnCancelled: Somebody stopped the turn.
             ModelError: The model could not answer; among them `ModelNotConfigured` and `ModelTimeout`.
             StorageError: The session could not be read.
         """
@@ -107,15 +115,25 @@ class Agent:
                 "agent.hops_max allows: a loop between hubs?"
             )
         run_id = run_id or f"run_{uuid.uuid4().hex}"
-        task = asyncio.current_task()
-        assert task is not None
+        if run_id in self._running:
+            raise InvalidArguments(f"run_id {run_id!r} is taken by a turn that is running")
+        run = _Run(self, caller, session_id, run_id, message, on_event)
+        # A task of its own, so that `cancel` stops the turn and not its caller.
+        task = asyncio.create_task(self._in_lane(run), name=run_id)
         self._running[run_id] = Running(run_id, session_id, task)
         try:
-            async with self._lanes.turn(session_id):
-                run = _Run(self, caller, session_id, run_id, message, on_event)
-                return await run.finish()
+            return await task
+        except asyncio.CancelledError:
+            caller_task = asyncio.current_task()
+            if caller_task is not None and caller_task.cancelling():
+                raise
+            raise TurnCancelled("the turn was cancelled", run_id=run_id) from None
         finally:
             del self._running[run_id]
+
+    async def _in_lane(self, run: _Run) -> TurnResult:
+        async with self._lanes.turn(run.session_id):
+            return await run.finish()
 
     def running(self) -> list[Running]:
         """The runs that have not ended, those that wait for their session included."""
@@ -124,7 +142,7 @@ class Agent:
     def cancel(self, run_id: str) -> None:
         """Stop a run: its model's connection is closed, its tools are cancelled.
 
-        Whoever awaits it sees `asyncio.CancelledError`, once the run is on record.
+        Whoever awaits it sees `TurnCancelled`, once the run is on record.
 
         Raises:
             UnknownName: No such run is running.
@@ -149,7 +167,7 @@ class _Run:
         self._agent = agent
         self._settings = agent._settings
         self._caller = caller
-        self._session_id = session_id
+        self.session_id = session_id
         self._run_id = run_id
         self._message = message
         self._emitter = Emitter(run_id, session_id, agent._clock, listener)
@@ -195,9 +213,9 @@ class _Run:
         agent, settings = self._agent, self._settings
         choice = await agent._model.choice()
         self._progress.model = choice.model
-        summary = await agent._sessions.summary(self._session_id)
+        summary = await agent._sessions.summary(self.session_id)
         self._earlier = await agent._sessions.latest(
-            self._session_id, settings.prompt_turns, after_seq=summary.seq if summary else 0
+            self.session_id, settings.prompt_turns, after_seq=summary.seq if summary else 0
         )
         await self._keep(self._progress.messages)
         await self._remember()
@@ -274,7 +292,7 @@ class _Run:
                 self._agent._memory,
                 self._caller,
                 self._run_id,
-                self._session_id,
+                self.session_id,
                 self._message,
                 self._recall,
                 made,
@@ -285,7 +303,7 @@ class _Run:
                 self._warnings.append(problem)
         result = TurnResult(
             output=output,
-            session_id=self._session_id,
+            session_id=self.session_id,
             run_id=self._run_id,
             status=status,
             model=self._progress.model,
@@ -326,7 +344,7 @@ class _Run:
         progress, recall, now = self._progress, self._recall, self._agent._clock.now()
         return Turn(
             run_id=self._run_id,
-            session_id=self._session_id,
+            session_id=self.session_id,
             started_at=self._started_at,
             ended_at=now,
             status=status,

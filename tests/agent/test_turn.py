@@ -9,7 +9,15 @@ import pytest
 
 from hub.calls import Caller, Json
 from hub.clock import ManualClock
-from hub.errors import Busy, DownstreamUnavailable, InvalidArguments, ModelError, NotAllowed, UnknownName
+from hub.errors import (
+    Busy,
+    DownstreamUnavailable,
+    InvalidArguments,
+    ModelError,
+    NotAllowed,
+    TurnCancelled,
+    UnknownName,
+)
 from hub.sessions import Sessions
 from hub.settings import AgentSettings
 from hub.simulation.scripted_model import Call, Hang, Request, Say, Script
@@ -394,7 +402,7 @@ async def test_cancelling_stops_the_model_and_leaves_a_record(tmp_path: Path) ->
         await here.model.wait_for_requests(1)
         [running] = here.agent.running()
         here.agent.cancel(running.run_id)
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(TurnCancelled):
             await turn
         await here.model.wait_for_abandoned(1)
         recorded = await here.sessions.turn(running.run_id)
