@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import hub
-from hub.cli import exits, lifecycle, memory, servers, sessions, skills, tools, tour, turns
+from hub.cli import clients, exits, lifecycle, memory, servers, sessions, skills, tools, tour, turns
 from hub.cli.exits import Quit
 from hub.cli.invocation import HOME, JSON, MCP_CONFIG, Invocation
 from hub.errors import HubError, InvalidArguments, RpcError
@@ -65,6 +65,7 @@ lifecycle.add_to(app)
 turns.add_to(app)
 tools.add_to(app)
 servers.add_to(app)
+clients.add_to(app)
 skills.add_to(app)
 memory.add_to(app)
 sessions.add_to(app)
