@@ -15,7 +15,7 @@ import stat
 import sys
 import threading
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from hub.calls import Json
 from hub.jsonrpc import decode, encode
@@ -109,12 +109,10 @@ class LineChannel(asyncio.Protocol):
     # -- asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a transport: a socket carries both ways, of two pipes each carries one."""
-        if isinstance(transport, asyncio.WriteTransport):
-            self._writer = transport
-            transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
-        if isinstance(transport, asyncio.ReadTransport):
-            self._reader = transport
+        """Take a transport that carries both ways, as a socket does."""
+        # uvloop's transports have asyncio's methods but are not of its classes.
+        self._writer = self._reader = cast("asyncio.Transport", transport)
+        self._writer.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
 
     def use_writer(self, transport: asyncio.WriteTransport) -> None:
         """Write to a pipe of its own."""
