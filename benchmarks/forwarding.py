@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import report
-from results import Results, Row
+from results import Results, Row, machine
 from systems import (
     HUB,
     PYTHON,
@@ -371,12 +371,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where to keep the results (default: benchmarks/results/)")
     options = parser.parse_args()
     effort = QUICK if options.quick else FULL
+    on = machine()
     folder = Path(tempfile.mkdtemp(prefix="hub-bench-"))
     try:
         rows = asyncio.run(run(effort, only=options.only, peers=not options.no_peers, folder=folder))
     finally:
         discard(folder)
-    results = Results("forwarding", rows, settings={"effort": "quick" if options.quick else "full"})
+    settings = {"effort": "quick" if options.quick else "full"}
+    results = Results("forwarding", rows, settings, machine=on)
     report.show(results)
     if options.out or not (options.quick or options.only):
         print(f"kept in {results.write(options.out)}", file=sys.stderr)

@@ -92,7 +92,8 @@ def machine() -> str:
     if cpuinfo.is_file():
         names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
         model = names[0].partition(":")[2].strip() if names else model
-    return f"{cores} cores, {model}, {platform.system()}, Python {platform.python_version()}"
+    busy = f", load {os.getloadavg()[0]:.1f} before the run" if hasattr(os, "getloadavg") else ""
+    return f"{cores} cores, {model}, {platform.system()}, Python {platform.python_version()}{busy}"
 
 
 def _commit() -> str:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import psutil
 import report
-from results import Results, Row
+from results import Results, Row, machine
 from systems import HUB, PYTHON, READY_S, SDK_SERVER, SERVERS, discard, entry, free_port, http_program
 from systems import servers_file as write_servers_file
 from wire import Client, HttpClient, RequestFailed, StdioClient
@@ -274,6 +274,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--keep", action="store_true", help="keep the hub's home and logs")
     options = parser.parse_args()
+    on = machine()
     folder = Path(tempfile.mkdtemp(prefix="hub-soak-"))
     soak = Soak(folder, options.clients, random.Random(options.seed))
     try:
@@ -283,7 +284,7 @@ def main() -> int:
             print(f"kept {folder}", file=sys.stderr)
         else:
             discard(folder)
-    results = Results("soak", rows, settings={"minutes": options.minutes, "seed": options.seed})
+    results = Results("soak", rows, {"minutes": options.minutes, "seed": options.seed}, machine=on)
     report.show(results)
     print(", ".join(f"{count:,} {what}" for what, count in sorted(soak.counts.items())), file=sys.stderr)
     for problem in soak.problems:
