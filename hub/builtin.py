@@ -381,7 +381,7 @@ def _feedback(parts: Parts) -> BuiltinTool:
             source=call.caller.name,
         )
         return {
-            "updated": {episode_id: round(q_value, 4) for episode_id, q_value in feedback.q_values.items()}
+            "updated": {episode_id: round(after, 4) for episode_id, (_, after) in feedback.values.items()}
         }
 
     return BuiltinTool(
