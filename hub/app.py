@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import os
 import random
@@ -184,16 +185,8 @@ class Hub:
         Raises:
             ConfigError, StorageError: It cannot be opened.
         """
-        if self._memory is None:
-            store = await self._open_store()
-            async with self._opening:
-                if self._memory is None:
-                    from hub.memory import Memory
-
-                    self._memory = await Memory.open(
-                        self.home, self.settings.memory, self._clock, self._rng, store
-                    )
-        return self._memory
+        async with self._opening:
+            return await self._open_memory()
 
     async def sessions(self) -> Sessions:
         """The agent's sessions.
@@ -201,12 +194,8 @@ class Hub:
         Raises:
             ConfigError, StorageError: They cannot be opened.
         """
-        if self._sessions is None:
-            store = await self._open_store()
-            from hub.sessions import Sessions
-
-            self._sessions = Sessions(store, self._clock, self.settings.agent.window_turns)
-        return self._sessions
+        async with self._opening:
+            return await self._open_sessions()
 
     async def agent(self) -> Agent:
         """The agent.
@@ -214,28 +203,44 @@ class Hub:
         Raises:
             ConfigError, StorageError: Its sessions or memory cannot be opened.
         """
-        if self._agent is None:
-            memory, sessions = await self.memory(), await self.sessions()
-            from hub.agent import Agent
-            from hub.llm import LiteLLM
+        async with self._opening:
+            if self._agent is None:
+                memory, sessions = await self._open_memory(), await self._open_sessions()
+                await _import("hub.agent", "hub.llm")
+                from hub.agent import Agent
+                from hub.llm import LiteLLM
 
-            model = LiteLLM(
-                self.settings.model, self.settings.api_base, self._fleet.variables(), rng=self._rng
-            )
-            self._agent = self._agent or Agent(
-                self.router, memory, sessions, model, self.settings.agent, self._clock
-            )
-        return self._agent
+                keys = self._fleet.variables()
+                model = LiteLLM(self.settings.model, self.settings.api_base, keys, rng=self._rng)
+                self._agent = Agent(self.router, memory, sessions, model, self.settings.agent, self._clock)
+            return self._agent
+
+    async def _open_memory(self) -> Memory:
+        if self._memory is None:
+            store = await self._open_store()
+            await _import("hub.memory")
+            from hub.memory import Memory
+
+            self._memory = await Memory.open(self.home, self.settings.memory, self._clock, self._rng, store)
+        return self._memory
+
+    async def _open_sessions(self) -> Sessions:
+        if self._sessions is None:
+            store = await self._open_store()
+            from hub.sessions import Sessions
+
+            self._sessions = Sessions(store, self._clock, self.settings.agent.window_turns)
+        return self._sessions
 
     async def _open_store(self) -> Store:
-        async with self._opening:
-            if self._store is None:
-                # SQLAlchemy takes a while to import, and calls must not wait for it.
-                store_module = await asyncio.to_thread(__import__, "hub.store", fromlist=["Store"])
-                store = cast("Store", store_module.Store(self.home.store_file))
-                await store.open()
-                self._store = store
-            return self._store
+        if self._store is None:
+            await _import("hub.store")
+            from hub.store import Store
+
+            store = Store(self.home.store_file)
+            await store.open()
+            self._store = store
+        return self._store
 
     # -- what it says of itself
 
@@ -307,11 +312,11 @@ class Hub:
     def _instructions(self) -> str:
         """What clients' models are told: the hub's own words, then each server's, attributed and bounded."""
         parts = [INSTRUCTIONS] if self._builtins else []
-        for server in self._fleet.downstreams:
-            if server.record.instructions:
-                parts.append(
-                    f"Server `{server.name}` says:\n{server.record.instructions[:SERVER_INSTRUCTIONS_CHARS_MAX]}"
-                )
+        parts += [
+            f"Server `{server.name}` says:\n{said[:SERVER_INSTRUCTIONS_CHARS_MAX]}"
+            for server in self._fleet.downstreams
+            if (said := server.record.instructions)
+        ]
         return "\n\n".join(parts)[:INSTRUCTIONS_CHARS_MAX]
 
     # -- the HTTP faces
@@ -513,6 +518,12 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
     else:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(main)
+
+
+async def _import(*modules: str) -> None:
+    """Import heavy modules beside the event loop, because calls must not wait for them."""
+    for module in modules:
+        await asyncio.to_thread(importlib.import_module, module)
 
 
 def _folder() -> str | None:

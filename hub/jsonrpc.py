@@ -392,9 +392,8 @@ class Peer:
         except Exception:
             # A bug in one request must not take down the connection it came in on.
             log.exception("a request failed inside the hub", extra={"method": request.method})
-            self._send_error(
-                request.id, {"code": INTERNAL_ERROR, "message": "internal error; see the hub's log"}
-            )
+            problem = {"code": INTERNAL_ERROR, "message": "internal error; see the hub's log"}
+            self._send_error(request.channel, request.id, problem)
         else:
             if request.id not in self._cancelled_by_peer and not self._closed.done():
                 if request.channel.full:

@@ -161,15 +161,17 @@ class Router:
         """The tools that fit a query, best first."""
         return rank_tools(query, self.tools(), limit)
 
-    def tool(self, name: str) -> Json:
+    def tool(self, name: str, style: ToolNames | None = None) -> Json:
         """A tool's definition by any of its names.
 
         Raises:
             UnknownName: No tool goes by that name, or several do.
         """
-        server, item = self.resolve(name)
-        public = self._current_names().public(Target(server.name, item), self.tool_names)
-        return next(tool for tool in self.tools() if tool["name"] == public)
+        style = style or self.tool_names
+        server, item = self.resolve(name, style)
+        public = self._current_names().public(Target(server.name, item), style)
+        definition = next(tool for tool in server.items("tools/list") if tool["name"] == item)
+        return {**definition, "name": public}
 
     def server_of(self, name: str) -> str:
         """The name of the server that a tool's name means.

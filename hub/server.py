@@ -16,7 +16,8 @@ from typing import Any
 
 from hub import __version__
 from hub.calls import HOPS_META_KEY, Call, Caller, Face, Json
-from hub.errors import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError
+from hub.errors import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError, UnknownName
+from hub.http_headers import declared_params
 from hub.jsonrpc import Peer, Request, RequestId
 from hub.protocol import (
     CLIENT_CAPABILITIES_META_KEY,
@@ -148,6 +149,14 @@ class McpServer:
     def close(self) -> None:
         """End the streams of changes gracefully."""
         self._closing.set()
+
+    def mirrored_params(self, name: str, view: View) -> dict[tuple[str, ...], tuple[str, str]]:
+        """Which arguments of a tool modern HTTP clients mirror in headers; none when it is unknown."""
+        try:
+            tool = self.router.tool(name, view.tool_names)
+        except UnknownName:
+            return {}
+        return declared_params(tool.get("inputSchema"))
 
     def initialize(self, params: Json) -> tuple[Json, Handshake]:
         """Answer `initialize`.

@@ -107,9 +107,13 @@ class DownstreamServer:
         self._on_change = on_change
         self._rng = rng
         self._lazy = lazy
-        self._record = catalog.get(name, entry.fingerprint) or ServerRecord(entry.fingerprint)
-        if self._record.lists:
+        known = catalog.get(name, entry.fingerprint)
+        self._record = known or ServerRecord(entry.fingerprint)
+        if known is not None:
             self.settled.set()
+        else:
+            # Only the first start ever waits for a server, even for one that never answers.
+            catalog.put(name, self._record)
         self.state: State = "disabled" if entry.disabled else "idle"
         self._problem: str | None = None
         self._link: Link | None = None

@@ -1,0 +1,168 @@
+"""Opening the HTTP faces on an address, and closing them again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from hub.calls import Json
+from hub.errors import ConfigError
+from hub.gateway.api import Api
+from hub.gateway.guard import Guard, Refusal, is_loopback, read_key
+from hub.gateway.http import Receive, Scope, Send, respond_problem
+from hub.gateway.legacy_sse import LegacySse
+from hub.gateway.streamable import StreamableHttp
+from hub.server import View
+
+if TYPE_CHECKING:
+    from hub.app import Hub
+
+log = logging.getLogger(__name__)
+
+Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class _Server(uvicorn.Server):
+    """Leaves the process's signals to the hub."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Faces:
+    """Everything that HTTP clients meet, as one ASGI application.
+
+    Args:
+        hub: The running hub.
+        guard: Turns away who may not come in.
+    """
+
+    def __init__(self, hub: Hub, guard: Guard) -> None:
+        self._hub = hub
+        self._guard = guard
+        view = View(face="http")
+        self._streamable = StreamableHttp(hub.server, hub.settings.http, view)
+        self._sse = LegacySse(hub.server, hub.settings.http, view)
+        self._api = Api(hub)
+        self._endpoints: dict[str, Endpoint] = {
+            "/mcp": self._streamable,
+            "/mcp/": self._streamable,
+            "/sse": self._sse.listen,
+            "/messages/": self._sse.post,
+            "/messages": self._sse.post,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        path = scope["path"]
+        try:
+            self._guard.check(path, scope["headers"])
+        except Refusal as refusal:
+            challenge = [(b"www-authenticate", b"Bearer")] if refusal.status == 401 else None
+            await respond_problem(send, refusal.status, refusal.reason, headers=challenge)
+            return
+        self._hub.note_http_clients(1)
+        try:
+            await self._endpoints.get(path, self._api)(scope, receive, send)
+        finally:
+            self._hub.note_http_clients(-1)
+
+    def close(self) -> None:
+        """End what is open-ended: sessions and streams."""
+        self._streamable.close()
+        self._sse.close()
+        self._api.close()
+
+
+@asynccontextmanager
+async def open_gateway(hub: Hub, host: str | None, port: int | None, auth: bool) -> AsyncIterator[Json]:
+    """Open the HTTP faces until the context ends.
+
+    Yields `url`, `mcp`, `sse`, `auth` (whether a key is asked for) and `key_file`.
+
+    Args:
+        hub: The running hub.
+        host: The address to listen on; the setting's when None.
+        port: The port; the setting's when None, a free one when 0.
+        auth: Whether the key is asked for.
+
+    Raises:
+        ConfigError: The address cannot be used, or must not be used without a key.
+    """
+    settings = hub.settings.http
+    host = settings.host if host is None else host
+    port = settings.port if port is None else port
+    if not is_loopback(host) and not (auth and settings.auth):
+        raise ConfigError(
+            f"{host} can be reached from other machines, so it needs the key: drop --no-auth, and http.auth = false"
+        )
+    key = read_key(hub.home.key_file) if auth and settings.auth else None
+    guard = Guard(host, settings.allowed_hosts, settings.allowed_origins, key)
+    faces = Faces(hub, guard)
+    listening = _bind(host, port)
+    bound = listening.getsockname()
+    config = uvicorn.Config(
+        _as_asgi(faces),
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+    )
+    server = _Server(config)
+    serving = asyncio.get_running_loop().create_task(server.serve(sockets=[listening]), name="http")
+    shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+    url = f"http://{shown}:{bound[1]}"
+    log.info("the HTTP faces are open", extra={"url": url, "auth": key is not None})
+    try:
+        yield {
+            "url": url,
+            "mcp": f"{url}/mcp",
+            "sse": f"{url}/sse",
+            "auth": key is not None,
+            "key_file": str(hub.home.key_file) if key is not None else None,
+        }
+    finally:
+        faces.close()
+        server.should_exit = True
+        await serving
+        listening.close()
+
+
+def _as_asgi(faces: Faces) -> Any:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await faces(scope, receive, send)
+
+    return application
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        ConfigError: The address cannot be used.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(1024)
+        listening.setblocking(False)
+    except OSError as error:
+        hint = "; choose another with --port" if error.errno == errno.EADDRINUSE else ""
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}{hint}") from None
+    return listening
