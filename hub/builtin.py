@@ -381,7 +381,10 @@ def _feedback(parts: Parts) -> BuiltinTool:
             source=call.caller.name,
         )
         return {
-            "updated": {episode_id: round(after, 4) for episode_id, (_, after) in feedback.values.items()}
+            "values": {
+                episode_id: {"before": round(before, 4), "after": round(after, 4)}
+                for episode_id, (before, after) in feedback.values.items()
+            }
         }
 
     return BuiltinTool(
