@@ -19,7 +19,7 @@ import secrets
 import socket
 import stat
 import threading
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from hub import __version__
 from hub.errors import ConfigError, HubError
