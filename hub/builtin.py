@@ -149,6 +149,7 @@ class BuiltinServer:
 
     def __init__(self, name: str, tools: Sequence[BuiltinTool]) -> None:
         self.name = name
+        self.absence = None
         self.settled = asyncio.Event()
         self.settled.set()
         self._tools = {tool.name: tool for tool in tools}

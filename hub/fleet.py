@@ -54,6 +54,10 @@ class SkillServer:
         self.settled = worker.settled
         self._prefix = prefix
 
+    @property
+    def absence(self) -> str | None:
+        return self.worker.absence
+
     def items(self, method: str) -> Sequence[Json]:
         if method != "tools/list":
             return ()

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from hub.calls import HOPS_META_KEY, Call, Caller, Json
 from hub.errors import InvalidArguments, UnknownName
-from hub.names import NameTables, Target
+from hub.names import NameTables, Target, fold
 from hub.protocol import LIST_KEYS
 from hub.settings import ToolNames
 from hub.toolsearch import rank_tools
@@ -31,6 +31,11 @@ class Server(Protocol):
     name: str
     settled: asyncio.Event
     """Set once its lists are known, or known to be out of reach."""
+
+    @property
+    def absence(self) -> str | None:
+        """Why its tools are not known, in words that follow its name; None when they are."""
+        ...
 
     def items(self, method: str) -> Sequence[Json]:
         """The items of a list as last known; never waits."""
@@ -65,14 +70,15 @@ class Router:
 
     Args:
         tool_names: The style of names for callers that ask for none.
-        first_list_budget_s: How long the first list waits for servers of which
-            nothing is known yet.
+        first_list_budget_s: For how long after the servers were set a list waits for
+            those of which nothing is known yet.
     """
 
     def __init__(self, tool_names: ToolNames, first_list_budget_s: float) -> None:
         self.tool_names = tool_names
         self._first_list_budget_s = first_list_budget_s
         self._servers: dict[str, Server] = {}
+        self._patient_until = 0.0
         self._listeners: list[OnChange] = []
         self._names = NameTables()
         self._names_stale = True
@@ -84,6 +90,7 @@ class Router:
     def set_servers(self, servers: Iterable[Server]) -> None:
         """Replace the set of servers; earlier ones take precedence in names."""
         self._servers = {server.name: server for server in servers}
+        self._patient_until = asyncio.get_running_loop().time() + self._first_list_budget_s
         self.changed(frozenset(LIST_KEYS))
 
     def server(self, name: str) -> Server | None:
@@ -107,17 +114,18 @@ class Router:
     async def listing(self, method: str, style: ToolNames | None = None) -> list[Json]:
         """One list over all servers, under public names.
 
-        The first list ever waits a moment for servers of which nothing is known; once
-        a server has been seen, its last known items are given at once.
+        In the first moments after a start, a list waits for servers of which nothing is
+        known; of a server that was seen before, the last known items are given at once.
 
         Returns:
             Items that are shared: do not change them.
         """
         unknown = [server for server in self._servers.values() if not server.settled.is_set()]
-        if unknown:
+        left_s = self._patient_until - asyncio.get_running_loop().time()
+        if unknown and left_s > 0:
             waits = [asyncio.ensure_future(server.settled.wait()) for server in unknown]
             try:
-                await asyncio.wait(waits, timeout=self._first_list_budget_s)
+                await asyncio.wait(waits, timeout=left_s)
             finally:
                 for wait in waits:
                     wait.cancel()
@@ -195,6 +203,13 @@ class Router:
         return self._servers[target.server], target.item
 
     def _unknown_tool(self, name: str) -> UnknownName:
+        for server in self._servers.values():
+            if server.absence is not None and fold(name).startswith(
+                (f"{fold(server.name)}_", f"mcp__{fold(server.name)}__")
+            ):
+                return UnknownName(
+                    f"Unknown tool: {name}; server {server.name!r} {server.absence}", tool=name
+                )
         known = [tool["name"] for tool in self.tools()]
         close = difflib.get_close_matches(name, known, n=3)
         hint = f"; did you mean {', '.join(close)}?" if close else "; tools/list gives the names there are"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlsplit
 
@@ -38,7 +40,9 @@ def link_opener(
                 message_bytes_max=message_bytes_max,
                 stop_grace_s=settings.stop_grace_s,
             )
-        from hub.downstream.remote import SseLink, StreamableHttpLink  # aiohttp, only where it is needed
+        # aiohttp takes a while to import: only where it is needed, and beside the event loop.
+        await asyncio.to_thread(importlib.import_module, "hub.downstream.remote")
+        from hub.downstream.remote import SseLink, StreamableHttpLink
 
         kind = SseLink if entry.transport == "sse" else StreamableHttpLink
         return kind(

@@ -13,6 +13,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
@@ -28,6 +29,10 @@ log = logging.getLogger(__name__)
 _REOPEN_S = 1.0
 _REOPENS_MAX = 5
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
+
+
+class _NotMcp(Exception):
+    """Something answered, but not as an MCP server does."""
 
 
 class _Remote:
@@ -56,8 +61,7 @@ class _Remote:
             timeout=aiohttp.ClientTimeout(total=None, connect=connect_deadline_s),
             headers={"user-agent": f"omni-hub/{__version__}"},
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=True,
-            auto_decompress=True,
+            proxy=_proxy_for(url),
         )
 
     # -- a `Channel` for its peer
@@ -180,7 +184,7 @@ class StreamableHttpLink(_Remote):
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._lost(f"the connection to {_origin(self._url)} broke: {type(error).__name__}", request_id)
-        except SseTooLong as error:
+        except (SseTooLong, _NotMcp) as error:
             if request_id is not None:
                 self.peer.fail(request_id, RpcError({"code": SERVER_ERROR, "message": str(error)}))
         finally:
@@ -211,8 +215,11 @@ class StreamableHttpLink(_Remote):
             if response.content_type == "text/event-stream":
                 return await self._read_stream(response, request_id)
             if response.status == 202:
-                raise aiohttp.ClientPayloadError("a request was answered with 202")
-            self._receive(await self._body(response))
+                raise _NotMcp("it answered a request with 202 and no result")
+            answer = self._receive(await self._body(response))
+            if not isinstance(answer, dict) or answer.get("id") != request_id or "method" in answer:
+                kind = response.content_type or "nothing"
+                raise _NotMcp(f"it answered with {kind} that is no answer to the request: is the URL right?")
         return None
 
     def _connection_headers(self) -> dict[str, str]:
@@ -227,7 +234,7 @@ class StreamableHttpLink(_Remote):
         """Take a redirect within the same origin, for good."""
         target = urljoin(self._url, response.headers.get("location", ""))
         if _origin(target) != _origin(self._url) or target == self._url:
-            raise aiohttp.ClientPayloadError("redirected elsewhere")
+            raise _NotMcp(f"it redirects to {_origin(target)}: put the final URL into mcp.json")
         self._url = target
 
     async def _refused(self, response: aiohttp.ClientResponse, request_id: RequestId | None) -> None:
@@ -389,6 +396,18 @@ class SseLink(_Remote):
         """End the conversation."""
         self.peer.close("the hub closed the connection")
         await self._end()
+
+
+def _proxy_for(url: str) -> str | None:
+    """The proxy that the environment names for a URL.
+
+    Asked once for each link: aiohttp's own look at the environment costs two thread
+    hops for every request, and would send what stands in `~/.netrc` besides.
+    """
+    parts = urlsplit(url)
+    if not parts.hostname or proxy_bypass(parts.hostname):
+        return None
+    return getproxies().get(parts.scheme)
 
 
 def _origin(url: str) -> str:

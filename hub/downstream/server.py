@@ -137,6 +137,15 @@ class DownstreamServer:
         return self._record.lists.get(method, []) if self.state != "disabled" else []
 
     @property
+    def absence(self) -> str | None:
+        """Why its tools are not known, in words that follow its name; None when they are."""
+        if self.state == "disabled":
+            return "is disabled in mcp.json"
+        if self._record.lists:
+            return None
+        return f"is not connected: {self._problem or 'it is still starting'}"
+
+    @property
     def record(self) -> ServerRecord:
         """What is known of the server."""
         return self._record
