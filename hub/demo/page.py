@@ -90,7 +90,7 @@ class Page:
             return
         from rich.padding import Padding
 
-        shown = Padding(what, (0, 0, 0, indent)) if indent else what  # type: ignore[arg-type]
+        shown = Padding(what, (0, 0, 0, indent), expand=False) if indent else what  # type: ignore[arg-type]
         self._console.print(shown, style=style)
 
 

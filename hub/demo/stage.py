@@ -63,9 +63,14 @@ class Stage:
             if on_message is not None and message:
                 on_message(message)
 
-        result: Any = await self.client.call_tool(
-            tool, arguments, read_timeout_seconds=CALL_DEADLINE_S, progress_callback=report
-        )
+        from mcp.shared.exceptions import MCPError
+
+        try:
+            result: Any = await self.client.call_tool(
+                tool, arguments, read_timeout_seconds=CALL_DEADLINE_S, progress_callback=report
+            )
+        except (MCPError, RuntimeError) as error:  # the SDK refuses a malformed result with the latter
+            raise DemoFailed(f"{tool} could not be called: {error}") from None
         if result.is_error:
             text = " ".join(getattr(block, "text", "") for block in result.content)
             raise DemoFailed(f"{tool} answered with an error: {text}")
@@ -167,3 +172,16 @@ async def _stop(home: Home) -> None:
     if code != 0 and owner(home) is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process lives. Always false on Windows, where looking would end it."""
+    if sys.platform == "win32":
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

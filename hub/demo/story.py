@@ -11,7 +11,8 @@ from hub.simulation.scripted_model import Call, Request, Say, Step
 RELEASE_MOMENT = "2026-12-03T09:00"
 RELEASE_DAY = "2026-12-03"
 REQUEST = "Release 2.0 goes out on 2026-12-03 at 09:00 UTC. Make sure that all our teams know when."
-QUERY = "tell all teams when the release goes out"
+NEXT_REQUEST = "Release 2.1 goes out on 2027-01-14 at 09:00 UTC. Tell all our teams when."
+"""The same wish in other words: what was learned must carry over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +29,18 @@ class Experience:
     outcome: str
 
 
+MISLEADING, HELPFUL = "bare", "zones"
 EXPERIENCES = (
     Experience(
-        "bare",
-        "tell all teams when the release goes out",
-        "Posted 'the release goes out at 09:00' to all teams, without a time zone.",
+        MISLEADING,
+        "tell the teams when a release goes out",
+        "Wrote 'it goes out at 09:00' to all teams, without a time zone.",
         "Bad: Tokyo and São Paulo read it as their own time and missed it.",
     ),
     Experience(
-        "zones",
-        "announce a release date to the teams",
-        "Wrote one note with each team's own time: Europe/Berlin, Asia/Tokyo, America/Sao_Paulo.",
+        HELPFUL,
+        "tell the teams when a release goes out",
+        "Wrote to all teams in their own time: Europe/Berlin, Asia/Tokyo, America/Sao_Paulo.",
         "Good: nobody had to ask.",
     ),
     Experience(
@@ -85,7 +87,7 @@ def script(request: Request) -> Step:
             times = _times(request.results[0])
             return Say(
                 f"Done. I noted the release in each team's own time: {'; '.join(times)}. "
-                f"Episode {episode_id} told me who the teams are, and that a bare 09:00 was misread before."
+                f"Episode {episode_id} told me who they are, and how."
             )
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hub.calls import Json
 from hub.demo import story
 from hub.demo.page import Page, length
-from hub.demo.stage import DemoFailed, Stage, set_up
+from hub.demo.stage import DemoFailed, Stage, is_running, set_up
 from hub.errors import HubError
+from hub.skills import discover, shipped_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,7 +24,10 @@ TOUR_DEADLINE_S = 180.0
 LIST_DEADLINE_S = 30.0
 """How long the example servers may take to start."""
 WANTED_TOOLS = ("almanac.world_time", "notes.add", "checklist.release", "memory.recall", "agent.run_turn")
+GONE_DEADLINE_S = 5.0
+"""How long a process may take to vanish once the hub has ended."""
 REPEATS = 20
+TEXT_CHARS_MAX = 150
 
 NEXT = (
     ("hub install claude-code", "add the hub to a client (codex, cursor, gemini, vscode, …)"),
@@ -91,30 +95,35 @@ class Tour:
             )
             await self._step(
                 "Recall",
-                "By meaning, with a sentence model that runs here; nothing has been judged yet, "
-                "so every q is 0.50.",
+                "By meaning, with a sentence model that runs here. Nothing has been judged yet: every q, "
+                "the learned value, is 0.50. What comes first is alike, and misleads.",
                 self._recall_before,
             )
             await self._step(
                 "Let the agent work",
-                "One turn: it recalls, asks the model, calls tools on two servers, and answers.",
+                "One turn of the hub's agent: it recalls, asks the model, calls tools on two servers, and "
+                "answers. The first turn also loads LiteLLM, which takes a few seconds.",
                 self._run_turn,
             )
             await self._step(
                 "Say what helped",
-                "The turn went well because of one memory; the other one misleads.",
+                "One memory made the turn go well, the other is how it went wrong before.",
                 self._give_feedback,
             )
             await self._step(
                 "Recall again",
-                "The same question. What helped has moved up, for every client.",
+                "The next release, in other words: what helped is ahead of what misled, and the turn above "
+                "is remembered too. Every client sees this ranking.",
                 self._recall_after,
             )
+            status = await stage.call("hub.status", {})
+            processes = [status["pid"], *(server["pid"] for server in status["servers"])]
             closing = time.perf_counter()
             self._begin("Clear away", "The hub stops, and its servers with it.")
-        kept = "the folder stays" if folder is not None else "the folder is gone"
-        self._page.line(f"no process is left, {kept}")
-        self._end(closing, {})
+        await self._check_gone([pid for pid in processes if pid is not None])
+        kept = f"{folder} stays" if folder is not None else "the folder is gone"
+        self._page.line(f"{len(processes)} processes ended, {kept}")
+        self._end(closing, {"processes": len(processes)})
 
     # -- the steps
 
@@ -133,13 +142,8 @@ class Tour:
         for name in names:
             server, _, own = name.partition(".")
             groups.setdefault(server, []).append(own)
-        origin = {
-            "almanac": "mcp.json",
-            "notes": "mcp.json",
-            "checklist": "skill, yours",
-            "fs": "skill, shipped",
-            "web": "skill, shipped",
-        }
+        origin = {"almanac": "mcp.json", "notes": "mcp.json", "checklist": "a skill, yours"}
+        origin |= {skill.name: "a skill, shipped" for skill in discover([shipped_folder()]).skills}
         self._page.table(
             (("server", "cyan"), ("from", "dim"), ("tools", "")),
             [(server, origin.get(server, "the hub"), ", ".join(own)) for server, own in groups.items()],
@@ -180,10 +184,10 @@ class Tour:
         return {"episode_ids": self._episode_ids}
 
     async def _recall_before(self) -> Json:
-        self._before = await self._stage.call("memory.recall", {"query": story.QUERY})
-        self._page.quote(story.QUERY)
+        self._before = await self._stage.call("memory.recall", {"query": story.NEXT_REQUEST})
+        self._page.quote(story.NEXT_REQUEST)
         self._page.table(
-            ((">score", ""), (">q", ""), ("what happened", "")),
+            (("score", ">"), ("q", ">"), ("what happened", "")),
             [
                 (f"{episode['score']:.2f}", f"{episode['q_value']:.2f}", episode["experience"])
                 for episode in self._before["episodes"]
@@ -196,54 +200,79 @@ class Tour:
         self._turn = await self._stage.call(
             "agent.run_turn",
             {"session_id": "demo", "message": story.REQUEST},
-            lambda message: self._page.line(f"→ {message}", "cyan"),
+            self._show_progress,
         )
         called = {call["name"] for call in self._turn["tool_calls"] if call["ok"]}
         if not {"almanac.world_time", "notes.add"} <= called:
             raise DemoFailed(
                 f"the agent should have called two tools; it called {', '.join(called) or 'none'}"
             )
-        for call in self._turn["tool_calls"]:
-            self._page.line(f"✓ {call['name']}  {length(call['duration_s'])}")
         self._page.line(self._turn["output"], "bold")
         self._page.line(f"model {self._turn['model']}, through LiteLLM, at {self._stage.model.url}", "dim")
         return self._turn
 
+    def _show_progress(self, message: str) -> None:
+        """The steps of the turn that a person wants to see, as the hub reports them."""
+        shown = ("recall", "model asked", "tool started", "tool finished")
+        if message.startswith(shown):
+            self._page.line(f"→ {message}", "cyan")
+
     async def _give_feedback(self) -> Json:
-        good, bad = self._episode_ids["zones"], self._episode_ids["bare"]
-        judged = [
-            (self._turn["recall_id"], good, 1.0, "helped"),
-            (self._turn["recall_id"], bad, 0.0, "misled"),
-        ]
-        for recall_id, episode_id, reward, word in judged:
-            await self._stage.call(
-                "memory.feedback", {"recall_id": recall_id, "reward": reward, "used_ids": [episode_id]}
+        rated = ((story.HELPFUL, 1.0, "it helped"), (story.MISLEADING, 0.0, "it misled"))
+        changed: Json = {}
+        rows = []
+        for key, reward, word in rated:
+            episode_id = self._episode_ids[key]
+            answer = await self._stage.call(
+                "memory.feedback",
+                {"recall_id": self._turn["recall_id"], "reward": reward, "used_ids": [episode_id]},
             )
-            text = next(e.text for e in story.EXPERIENCES if self._episode_ids[e.key] == episode_id)
-            self._page.line(f"{word}, reward {reward:.0f}: {text}")
-        return {"rewarded": good, "punished": bad}
+            value = answer["values"][episode_id]
+            changed[episode_id] = value
+            text = next(one.text for one in story.EXPERIENCES if one.key == key)
+            rows.append((f"{reward:.0f}, {word}", f"{value['before']:.2f} → {value['after']:.2f}", text))
+        self._page.table((("reward", ""), ("q", "bold"), ("what happened", "")), rows)
+        return {"values": changed}
 
     async def _recall_after(self) -> Json:
-        after = await self._stage.call("memory.recall", {"query": story.QUERY})
-        before = {
-            episode["episode_id"]: (rank, episode) for rank, episode in enumerate(self._before["episodes"], 1)
-        }
+        after = await self._stage.call("memory.recall", {"query": story.NEXT_REQUEST})
+        self._page.quote(story.NEXT_REQUEST)
+        before = {episode["episode_id"]: rank for rank, episode in enumerate(self._before["episodes"], 1)}
+        ranks: dict[str, int] = {}
         rows = []
         for rank, episode in enumerate(after["episodes"], 1):
-            old_rank, old = before.get(episode["episode_id"], (None, None))
-            moved = "" if old_rank is None or old_rank == rank else ("↑" if rank < old_rank else "↓")
+            ranks[episode["episode_id"]] = rank
+            old = before.get(episode["episode_id"])
+            text = " ".join(str(episode["experience"]).split())
             rows.append(
                 (
-                    f"{old_rank or '–'} → {rank} {moved}".rstrip(),
-                    f"{old['q_value'] if old else 0.5:.2f} → {episode['q_value']:.2f}",
-                    episode["experience"],
+                    str(rank),
+                    "new" if old is None else str(old),
+                    f"{episode['score']:.2f}",
+                    f"{episode['q_value']:.2f}",
+                    text if len(text) <= TEXT_CHARS_MAX else text[: TEXT_CHARS_MAX - 1] + "…",
                 )
             )
-        self._page.table((("rank", "bold"), ("q", ""), ("what happened", "")), rows)
-        first = after["episodes"][0]["episode_id"] if after["episodes"] else None
-        if first != self._episode_ids["zones"]:
-            raise DemoFailed("what helped should stand first now")
+        headings = (("now", ">bold"), ("before", ">"), ("score", ">"), ("q", ">"), ("what happened", ""))
+        self._page.table(headings, rows)
+        last = len(ranks) + 1
+        if ranks.get(self._episode_ids[story.HELPFUL], last) >= ranks.get(
+            self._episode_ids[story.MISLEADING], last
+        ):
+            raise DemoFailed("what helped should stand ahead of what misled by now")
         return after
+
+    async def _check_gone(self, processes: Sequence[int]) -> None:
+        """Make sure that nothing of the demo runs on.
+
+        Raises:
+            DemoFailed: Something does.
+        """
+        until = time.perf_counter() + GONE_DEADLINE_S
+        while left := [pid for pid in processes if is_running(pid)]:
+            if time.perf_counter() > until:
+                raise DemoFailed(f"these processes were left behind: {', '.join(map(str, left))}")
+            await asyncio.sleep(0.02)
 
     # -- the frame of a step
 
