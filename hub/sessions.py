@@ -123,27 +123,20 @@ class Sessions:
         self._clock = clock
         self._window_turns = window_turns
 
-    async def latest(self, session_id: str, count: int, *, after_seq: int = 0) -> list[Turn]:
-        """The latest turns of a session, oldest first; none when there is no such session.
+    async def window(self, session_id: str, count: int) -> tuple[Summary | None, list[Turn]]:
+        """What the next prompt of a session is made of.
 
         Args:
-            session_id: The session.
-            count: How many at most.
-            after_seq: Only turns after this one.
+            session_id: The session; one that does not exist has nothing.
+            count: How many turns at most.
+
+        Returns:
+            The latest summary, and the latest turns after it, oldest first.
         """
 
-        def work(connection: Connection) -> list[Turn]:
-            from sqlalchemy import select
-
-            from hub.tables import turns
-
-            query = (
-                select(turns)
-                .where(turns.c.session_id == session_id, turns.c.seq > after_seq)
-                .order_by(turns.c.seq.desc())
-                .limit(count)
-            )
-            return [_turn(row) for row in connection.execute(query).mappings()][::-1]
+        def work(connection: Connection) -> tuple[Summary | None, list[Turn]]:
+            summary = _summary(connection, session_id)
+            return summary, _latest(connection, session_id, count, summary.seq if summary else 0)
 
         return await self._store.read(work)
 
@@ -262,7 +255,7 @@ class Sessions:
         Raises:
             UnknownName: There is no such session.
         """
-        found = await self.latest(session_id, self._window_turns)
+        found = await self._store.read(lambda c: _latest(c, session_id, self._window_turns, 0))
         if not found:
             raise UnknownName(f"there is no session {session_id!r}. `hub sessions list` names them")
         return found
@@ -328,25 +321,6 @@ class Sessions:
             raise UnknownName(f"there is no session {session_id!r}. `hub sessions list` names them")
         # What a person deletes must not linger in the write-ahead log.
         await self._store.checkpoint()
-
-    async def summary(self, session_id: str) -> Summary | None:
-        """The latest summary of a session; None when it has none."""
-
-        def work(connection: Connection) -> Summary | None:
-            from sqlalchemy import select
-
-            from hub.tables import summaries
-
-            query = (
-                select(summaries.c.seq, summaries.c.text)
-                .where(summaries.c.session_id == session_id)
-                .order_by(summaries.c.seq.desc())
-                .limit(1)
-            )
-            row = connection.execute(query).first()
-            return Summary(row.seq, row.text) if row else None
-
-        return await self._store.read(work)
 
     async def summarise(self, session_id: str, summary: Summary) -> None:
         """Keep what later prompts say instead of the turns up to `summary.seq`; the turns stay."""
@@ -415,6 +389,37 @@ def _exists(connection: Connection, column: Any, value: object) -> bool:
     from sqlalchemy import select
 
     return connection.execute(select(column).where(column == value).limit(1)).first() is not None
+
+
+def _latest(connection: Connection, session_id: str, count: int, after_seq: int) -> list[Turn]:
+    """The latest turns of a session after a place in it, oldest first."""
+    from sqlalchemy import select
+
+    from hub.tables import turns
+
+    query = (
+        select(turns)
+        .where(turns.c.session_id == session_id, turns.c.seq > after_seq)
+        .order_by(turns.c.seq.desc())
+        .limit(count)
+    )
+    return [_turn(row) for row in connection.execute(query).mappings()][::-1]
+
+
+def _summary(connection: Connection, session_id: str) -> Summary | None:
+    """The latest summary of a session."""
+    from sqlalchemy import select
+
+    from hub.tables import summaries
+
+    query = (
+        select(summaries.c.seq, summaries.c.text)
+        .where(summaries.c.session_id == session_id)
+        .order_by(summaries.c.seq.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return Summary(row.seq, row.text) if row else None
 
 
 def _turn(row: Any) -> Turn:

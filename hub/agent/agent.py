@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from hub.agent import recollection
 from hub.agent.events import Emitter, Listener, Recalled, Replied, RunFailed, RunFinished, RunStarted
+from hub.agent.journal import Journal
 from hub.agent.lanes import Lanes
 from hub.agent.ports import Memory, Model, ToolSurface
 from hub.agent.prompt import conversation, system_prompt
@@ -79,6 +80,7 @@ class Agent:
         self._clock = clock
         self._lanes = Lanes(settings.lane_queue_max, settings.turn_deadline_s)
         self._running: dict[str, Running] = {}
+        self._recovered = False
 
     async def run_turn(
         self,
@@ -133,7 +135,17 @@ class Agent:
 
     async def _in_lane(self, run: _Run) -> TurnResult:
         async with self._lanes.turn(run.session_id):
+            await self._recover()
             return await run.finish()
+
+    async def _recover(self) -> None:
+        """Put on record, once, what a hub that died had left running."""
+        if self._recovered:
+            return
+        # Set at once: the store works in order, so no later turn's steps can be among those found.
+        self._recovered = True
+        for turn in await self._sessions.close_interrupted():
+            log.warning("turn was interrupted", extra={"run_id": turn.run_id, "session_id": turn.session_id})
 
     def running(self) -> list[Running]:
         """The runs that have not ended, those that wait for their session included."""
@@ -177,7 +189,7 @@ class _Run:
         self._recall_s = 0.0
         self._prompt: Prompt | None = None
         self._earlier: Sequence[Turn] = ()
-        self._steps_kept = 0
+        self._journal = Journal(run_id, self._write_step)
         self._warnings: list[str] = []
 
     async def finish(self) -> TurnResult:
@@ -213,11 +225,8 @@ class _Run:
         agent, settings = self._agent, self._settings
         choice = await agent._model.choice()
         self._progress.model = choice.model
-        summary = await agent._sessions.summary(self.session_id)
-        self._earlier = await agent._sessions.latest(
-            self.session_id, settings.prompt_turns, after_seq=summary.seq if summary else 0
-        )
-        await self._keep(self._progress.messages)
+        self._journal.add(self._progress.messages)
+        summary, self._earlier = await agent._sessions.window(self.session_id, settings.prompt_turns)
         await self._remember()
         tool_caller = Caller(
             name=self._caller.name,
@@ -241,7 +250,7 @@ class _Run:
             return conversation(system, summary, self._earlier, self._recall, messages)
 
         loop = TurnLoop(
-            agent._model, belt, settings, self._emitter, around, self._keep, ends_at, self._progress
+            agent._model, belt, settings, self._emitter, around, self._journal, ends_at, self._progress
         )
         try:
             return await loop.run()
@@ -269,17 +278,8 @@ class _Run:
             )
         )
 
-    async def _keep(self, messages: Sequence[Json]) -> None:
-        """Keep a completed step; the record of a running turn is worth less than the turn."""
-        try:
-            await self._agent._sessions.keep_step(
-                self._record("running", None, None, messages), self._steps_kept
-            )
-        except HubError as error:
-            if not self._steps_kept:
-                raise
-            log.error("step not kept", extra={"run_id": self._run_id, "error": error.message})
-        self._steps_kept += 1
+    async def _write_step(self, messages: Sequence[Json], n: int) -> None:
+        await self._agent._sessions.keep_step(self._record("running", None, None, messages), n)
 
     async def _succeed(self, output: str, status: Status) -> TurnResult:
         self._emitter.emit(Replied(output))
@@ -328,6 +328,7 @@ class _Run:
         """Put the turn on record; returns why that was not possible."""
         try:
             async with asyncio.timeout(_COMMIT_DEADLINE_S):
+                await self._journal.settled()
                 await self._agent._sessions.commit(turn, self._prompt)
         except TimeoutError:
             problem = f"the store did not answer within {_COMMIT_DEADLINE_S:g} s"

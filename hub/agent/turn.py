@@ -1,17 +1,18 @@
 """The turn loop: ask the model, make the calls it wants, until it answers.
 
 Rounds and time are bounded; when they run out the model is asked once more, without
-tools, for what it can say by then. Every step that completes is kept before the next
-begins, so that whatever happens, the record says what was done.
+tools, for what it can say by then. What completes is kept as it does, so that whatever
+happens, the record says what was done.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from hub.agent.events import Emitter, ModelAsked, ModelDelta, ModelRestarted
+from hub.agent.journal import Journal
 from hub.agent.ports import Model
 from hub.agent.result import Status
 from hub.agent.toolbelt import Toolbelt, ToolOutcome
@@ -64,7 +65,7 @@ class TurnLoop:
         settings: The bounds.
         emitter: Hears of each step.
         around: Puts the system prompt, earlier turns and recalled episodes around this turn's messages.
-        keep: Keeps the messages that a completed step added.
+        journal: Keeps what is completed.
         ends_at: When the turn's time is over, by the loop's clock.
         progress: Holds the user's message; grows as the turn does.
     """
@@ -76,7 +77,7 @@ class TurnLoop:
         settings: AgentSettings,
         emitter: Emitter,
         around: Callable[[Sequence[Json]], list[Json]],
-        keep: Callable[[Sequence[Json]], Awaitable[None]],
+        journal: Journal,
         ends_at: float,
         progress: Progress,
     ) -> None:
@@ -85,7 +86,7 @@ class TurnLoop:
         self._settings = settings
         self._emitter = emitter
         self._around = around
-        self._keep = keep
+        self._journal = journal
         self._ends_at = ends_at
         self._progress = progress
 
@@ -104,13 +105,15 @@ class TurnLoop:
             answer = await self._ask()
             if not answer.tool_requests:
                 return await self._finished(answer)
-            await self._add([answer.message])
+            self._add([answer.message])
             await self._call_tools(answer)
             if self._belt.going_in_circles:
                 return await self._last_answer("going_in_circles")
         return await self._last_answer("rounds_exhausted")
 
     async def _call_tools(self, answer: Answer) -> None:
+        # Should the hub die in a call, the record must say that it was made.
+        await self._journal.settled()
         clock = asyncio.get_running_loop().time
         began = clock()
         time_left_s = max(0.1, self._remaining_s() - self._held_back_s)
@@ -121,7 +124,7 @@ class TurnLoop:
         finally:
             self._progress.tools_s += clock() - began
         self._progress.outcomes += outcomes
-        await self._add([outcome.message for outcome in outcomes])
+        self._add([outcome.message for outcome in outcomes])
 
     async def _last_answer(self, why: Status) -> tuple[str, Status]:
         # The instruction is no part of the conversation: the status says the same to whoever reads it.
@@ -140,7 +143,8 @@ class TurnLoop:
             instruction = {"role": "user", "content": "Go on exactly where you stopped."}
             answer = await self._ask(_text_only(answer, text), instruction, may_call_tools=False)
             text += answer.text
-        await self._add([_text_only(answer, text)])
+        # Not for the journal: the whole turn is put on record next.
+        self._progress.messages.append(_text_only(answer, text))
         return text, "cut" if answer.finish == "length" else "completed"
 
     async def _ask(self, *further: Json, may_call_tools: bool = True) -> Answer:
@@ -188,9 +192,9 @@ class TurnLoop:
         progress.model = answer.model
         return answer
 
-    async def _add(self, messages: Sequence[Json]) -> None:
+    def _add(self, messages: Sequence[Json]) -> None:
         self._progress.messages += messages
-        await self._keep(messages)
+        self._journal.add(messages)
 
     def _remaining_s(self) -> float:
         return self._ends_at - asyncio.get_running_loop().time()
