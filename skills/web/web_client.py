@@ -6,13 +6,13 @@ import asyncio
 import ssl
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from email.message import Message
 from functools import cache
 
 import httpx
 from fastmcp.exceptions import ToolError
 from web_address import addresses_of, checked_url
+from web_page import Page
 
 REDIRECTS_MAX = 5
 CONNECT_DEADLINE_S = 5.0
@@ -22,27 +22,6 @@ _HEADERS = {
     "accept-encoding": "gzip, deflate",
     "user-agent": "omni-hub (web.fetch)",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What came back.
-
-    Attributes:
-        url: Where it came from in the end, redirects followed.
-        media_type: Of the body, lower case, without parameters; empty when not told.
-        charset: As the header says; None when it does not.
-        body: Decompressed, at most as long as was asked for.
-        truncated: Whether there was more.
-    """
-
-    url: str
-    status: int
-    reason: str
-    media_type: str
-    charset: str | None
-    body: bytes
-    truncated: bool
 
 
 async def download(url: str, *, private: Callable[[str], bool], bytes_max: int, deadline_s: float) -> Page:

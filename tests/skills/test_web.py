@@ -158,12 +158,14 @@ def test_what_is_no_text_is_refused_by_its_type(web: Any, site: Site, content_ty
     assert content_type in web.refused("web.fetch", url=url)
 
 
-def test_a_long_page_is_read_in_pieces(web: Any, site: Site) -> None:
+def test_a_long_page_is_read_in_pieces_from_one_download(web: Any, site: Site) -> None:
     url = site.page("/long", "0123456789" * 10, "text/plain")
     first = web.call("web.fetch", url=url, limit=60)
+    site.page("/long", "changed since", "text/plain")
     second = web.call("web.fetch", url=url, limit=60, offset=first["next_offset"])
     assert first["text"] + second["text"] == "0123456789" * 10
     assert (first["total"], second["next_offset"]) == (100, None)
+    assert web.call("web.fetch", url=url)["text"] == "changed since"
 
 
 def test_redirects_are_followed_and_the_last_address_is_told(web: Any, site: Site) -> None:
@@ -213,6 +215,16 @@ def test_damaged_and_unknown_compression_are_named(web: Any, site: Site) -> None
 def test_a_page_of_ten_thousand_nested_elements_still_gives_its_words(web: Any, site: Site) -> None:
     url = site.page("/nested", "<div>" * 10_000 + "the words" + "</div>" * 10_000)
     assert "the words" in web.call("web.fetch", url=url)["text"]
+
+
+def test_a_page_that_takes_for_ever_to_parse_gives_its_words_at_the_deadline(web: Any, site: Site) -> None:
+    evil = "<p>Some <b>words</b> &amp; more</p><script>hidden</script>" + "<!--" * 45_000
+    began = time.monotonic()
+    reading = web.start("web.fetch", url=site.page("/evil", evil))
+    assert web.call("web.fetch", url=site.page("/quick", "quick", "text/plain"))["text"] == "quick"
+    assert not reading.done()
+    assert reading.result(20).structured_content["text"] == "Some words & more"
+    assert time.monotonic() - began < 6
 
 
 def test_a_server_that_never_answers_is_given_up_at_the_deadline_and_others_are_served_meanwhile(
