@@ -26,7 +26,9 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_the_option_goes_before_the_variable(tmp_path: Path, environ: dict[str, str]) -> None:
-    assert resolve(tmp_path / "mine", None, folder=tmp_path, environ=environ) == Place(Home(tmp_path / "mine"))
+    assert resolve(tmp_path / "mine", None, folder=tmp_path, environ=environ) == Place(
+        Home(tmp_path / "mine")
+    )
     assert resolve(None, None, folder=tmp_path, environ=environ) == Place(Home(tmp_path / "default"))
 
 
@@ -48,7 +50,9 @@ def test_a_changed_file_needs_approval_again(project: Path, environ: dict[str, s
     assert resolve(None, None, folder=project, environ=environ).unapproved == file
 
 
-def test_one_approval_leaves_the_others_standing(project: Path, environ: dict[str, str], tmp_path: Path) -> None:
+def test_one_approval_leaves_the_others_standing(
+    project: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
     base, other = base_home(environ), tmp_path / "other.json"
     other.write_text("{}")
     approve(base, project / ".mcp.json")
@@ -72,7 +76,9 @@ def test_a_named_file_needs_no_approval_and_gets_its_own_home(project: Path, env
     assert again == place
 
 
-def test_a_named_home_serves_the_named_file_itself(project: Path, environ: dict[str, str], tmp_path: Path) -> None:
+def test_a_named_home_serves_the_named_file_itself(
+    project: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
     place = resolve(tmp_path / "mine", project / ".mcp.json", folder=project, environ=environ)
     assert place == Place(Home(tmp_path / "mine"), project / ".mcp.json")
 
