@@ -211,8 +211,17 @@ class Hub:
                 from hub.llm import LiteLLM
 
                 keys = self._fleet.variables()
-                model = LiteLLM(self.settings.model, self.settings.api_base, keys, rng=self._rng)
-                self._agent = Agent(self.router, memory, sessions, model, self.settings.agent, self._clock)
+                settings = self.settings.agent
+                model = LiteLLM(
+                    self.settings.model,
+                    self.settings.api_base,
+                    keys,
+                    fallbacks=settings.fallbacks,
+                    retries_max=settings.model_retries_max,
+                    rng=self._rng,
+                    stream=settings.stream,
+                )
+                self._agent = Agent(self.router, memory, sessions, model, settings, self._clock)
             return self._agent
 
     async def _open_memory(self) -> Memory:

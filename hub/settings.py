@@ -114,7 +114,23 @@ class AgentSettings(_Table):
     temperature: float | None = Field(default=None, ge=0, le=2)
     """Passed to the model when set."""
     tokens_max: int | None = Field(default=None, ge=1)
-    """How many tokens the model may answer with; its own default when unset."""
+    """How many tokens one answer of the model may have; its own default when unset."""
+    fallbacks: tuple[str, ...] = ()
+    """Models to ask, in order, when the first cannot answer."""
+    model_retries_max: int = Field(default=2, ge=0, le=10)
+    """How often one model is asked again after a failure that may pass."""
+    stream: bool = True
+    """Whether answers are streamed; some old local servers cannot."""
+    context_tokens_max: int | None = Field(default=None, ge=1000)
+    """How many tokens a prompt may have; the model's own limit when unset, 32,000 where that is unknown."""
+    turn_tokens_max: int | None = Field(default=None, ge=1)
+    """How many tokens one turn may read and write in all."""
+    turn_cost_usd_max: float | None = Field(default=None, gt=0)
+    """What one turn may cost, by LiteLLM's price list."""
+    session_cost_usd_max: float | None = Field(default=None, gt=0)
+    """What one session may cost; further turns are refused."""
+    day_cost_usd_max: float | None = Field(default=None, gt=0)
+    """What all turns of a day (UTC) may cost; further turns are refused."""
 
 
 class MemorySettings(_Table):
