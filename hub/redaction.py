@@ -45,7 +45,11 @@ def names_a_secret(name: str) -> bool:
 
 def secret_values(environ: Mapping[str, str | None]) -> set[str]:
     """The values in an environment that go by a secret's name."""
-    return {value for name, value in environ.items() if value and names_a_secret(name)}
+    return {
+        value
+        for name, value in environ.items()
+        if value and names_a_secret(name) and name not in ("PWD", "OLDPWD")  # a shell's folders
+    }
 
 
 def hide_shapes(text: str) -> str:

@@ -111,17 +111,24 @@ class Router:
 
     # -- lists
 
-    async def listing(self, method: str, style: ToolNames | None = None) -> list[Json]:
+    async def listing(
+        self, method: str, style: ToolNames | None = None, *, wait_s: float | None = None
+    ) -> list[Json]:
         """One list over all servers, under public names.
 
         In the first moments after a start, a list waits for servers of which nothing is
         known; of a server that was seen before, the last known items are given at once.
 
+        Args:
+            method: Which list.
+            style: The style of names; the router's own when None.
+            wait_s: How long to wait instead, whenever it is asked for.
+
         Returns:
             Items that are shared: do not change them.
         """
         unknown = [server for server in self._servers.values() if not server.settled.is_set()]
-        left_s = self._patient_until - asyncio.get_running_loop().time()
+        left_s = self._patient_until - asyncio.get_running_loop().time() if wait_s is None else wait_s
         if unknown and left_s > 0:
             waits = [asyncio.ensure_future(server.settled.wait()) for server in unknown]
             try:
