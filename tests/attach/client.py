@@ -85,6 +85,7 @@ class Attachment:
         self.send("initialize", {"protocolVersion": "2025-06-18", "capabilities": {}})
         answer = self.receive()
         self.send("notifications/initialized", notify=True)
+        self.call("echo")  # by its answer the hub has seen what came before
         return int(answer["result"]["pid"])
 
     def silent(self) -> bool:
