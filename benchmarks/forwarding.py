@@ -216,17 +216,17 @@ class Forwarding:
             row("HTTP, 2026-07-28", "hub HTTP modern", "direct HTTP modern", (), 1.15),
         ]
 
-    async def web(self) -> list[Row]:
+    async def remote(self) -> list[Row]:
         """1 KB echo of a downstream server behind HTTP, called over stdio."""
-        hubs = [system for system in self.named("hub embedded", "fastmcp stdio") if system.web_tool]
+        hubs = [system for system in self.named("hub embedded", "fastmcp stdio") if system.remote_tool]
         direct = self.named("direct stdio", "direct HTTP")
 
         async def measure(system: System) -> float:
-            call = system.echo_web if system in hubs else system.echo
+            call = system.echo_remote if system in hubs else system.echo
             return await p50_ms(lambda: call(TEXT), self.effort.calls // 2)
 
         for system in hubs:
-            await p50_ms(lambda: system.echo_web(TEXT), 10)  # noqa: B023 (awaited at once)
+            await p50_ms(lambda: system.echo_remote(TEXT), 10)  # noqa: B023 (awaited at once)
         series = await rounds([*direct, *hubs], max(3, self.effort.rounds // 2), measure)
         return [
             Row(
@@ -350,7 +350,7 @@ async def run(effort: Effort, *, only: Sequence[str], peers: bool, folder: Path)
         bench = Forwarding(Field(folder, stack), effort, peers=peers)
         print("starting the systems", file=sys.stderr)
         await bench.start()
-        for name in ("echo", "concurrent", "web", "big", "many_tools", "idle_memory", "bad_neighbours"):
+        for name in ("echo", "concurrent", "remote", "big", "many_tools", "idle_memory", "bad_neighbours"):
             if only and name not in only:
                 continue
             print(f"measuring {name}", file=sys.stderr)
@@ -366,7 +366,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="fewer rounds: a look, not a result")
-    parser.add_argument("--only", nargs="*", default=(), help="echo concurrent web big many_tools ...")
+    parser.add_argument("--only", nargs="*", default=(), help="echo concurrent remote big many_tools ...")
     parser.add_argument("--no-peers", action="store_true", help="without the other hubs")
     parser.add_argument("--out", type=Path, help="where to keep the results (default: benchmarks/results/)")
     options = parser.parse_args()

@@ -27,7 +27,7 @@ This page is generated: run the scripts in `benchmarks/` (its README says how), 
 
 def number(value: float, unit: str) -> str:
     """A value with as many digits as mean something."""
-    if unit == "calls/s" or abs(value) >= 100:
+    if unit in ("", "calls/s") or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
 
@@ -38,7 +38,7 @@ def bound(row: Row) -> str:
         return ""
     sign = "≥" if row.at_least else "≤"
     unit = "×" if row.limits_ratio else f" {row.unit}"
-    return f"{sign} {row.limit:g}{unit}"
+    return f"{sign} {row.limit:g}{unit}".rstrip()
 
 
 def verdict(row: Row) -> str:
@@ -51,7 +51,7 @@ def cells(row: Row) -> list[str]:
         f"{name} {number(value, row.unit)}" for name, value in row.values.items() if name != row.subject
     ]
     ratio = "" if row.ratio is None else f"{row.ratio:.2f}×"
-    measured = f"{number(row.values[row.subject], row.unit)} {row.unit}"
+    measured = f"{number(row.values[row.subject], row.unit)} {row.unit}".rstrip()
     return [row.what, bound(row), measured, ratio, verdict(row), " · ".join(others)]
 
 

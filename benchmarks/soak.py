@@ -1,18 +1,22 @@
 """Clients that come, go and crash, servers that die: does every call get its answer, and does anything leak?
 
-    python benchmarks/soak.py [--minutes 2] [--clients 8] [--seed 1] [--out FILE]
+    python benchmarks/soak.py [--minutes 2] [--clients 8] [--seed 1] [--kill-hub] [--out FILE]
 
 One `hub serve` with healthy, mortal, hanging and dead servers. Clients attach over stdio and HTTP of both
 protocol eras, call, cancel, send garbage, and leave politely or not; meanwhile the mortal servers are killed
 at random. Calls to healthy servers must succeed with the caller's own text; calls to the others must be
 answered, if with an error. After a warm-up and again at the end all clients leave, and the hub's memory, open
 files and threads are compared. When the hub has been stopped, nothing that it started may be left.
+
+With `--kill-hub` the hub runs detached, as attachments start it, and is killed at random as well. Then a call
+may fail, but must be answered, and a client must be served again by the same attachment.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import random
 import sys
 import tempfile
@@ -27,12 +31,12 @@ import report
 from results import Results, Row, machine
 from systems import HUB, PYTHON, READY_S, SDK_SERVER, SERVERS, discard, entry, free_port, http_program
 from systems import servers_file as write_servers_file
-from wire import Client, HttpClient, RequestFailed, StdioClient
+from wire import Client, HttpClient, RequestFailed, ServerGone, StdioClient
 
 CALL_DEADLINE_S = 20.0
 SETTLE_S = 3.0
 BAD = str(SERVERS / "bad.py")
-HEALTHY = ("plain", "sdk", "web")
+HEALTHY = ("plain", "sdk", "remote")
 MORTAL = ("mortal1", "mortal2")
 GARBAGE = (b"not json\n", b"[]\n", b'{"jsonrpc": "2.0"}\n', b'{"half": \n', b"\xff\xfe\n", b"\n" * 50)
 
@@ -57,9 +61,11 @@ class Soak:
         folder: A throw-away folder.
         clients: How many clients come and go at once.
         rng: Decides everything that is decided by chance.
+        kill_hub: Whether the hub is killed too, and runs detached.
     """
 
-    def __init__(self, folder: Path, clients: int, rng: random.Random) -> None:
+    def __init__(self, folder: Path, clients: int, rng: random.Random, *, kill_hub: bool) -> None:
+        self.kill_hub = kill_hub
         self.folder = folder
         self.clients = clients
         self.rng = rng
@@ -79,21 +85,29 @@ class Soak:
             self.url = f"http://127.0.0.1:{port}/mcp"
             place = ("--home", str(self.home), "--mcp-config", str(self.servers))
             self.attach = (*HUB, "mcp", *place)
-            serve = (*HUB, "serve", "--port", str(port), "--no-auth", *place)
-            pid = await stack.enter_async_context(http_program(serve, port, self.folder / "serve.log"))
-            self.hub = psutil.Process(pid)
+            if self.kill_hub:
+                stack.push_async_callback(self.stop_hub)
+            else:
+                serve = (*HUB, "serve", "--port", str(port), "--no-auth", *place)
+                pid = await stack.enter_async_context(http_program(serve, port, self.folder / "serve.log"))
+                self.hub = psutil.Process(pid)
             await self.until_healthy()
             before = await self.phase(seconds / 4)
             after = await self.phase(seconds * 3 / 4)
         left = await self.left()
         return self.rows(before, after, left)
 
+    async def stop_hub(self) -> None:
+        """Stop the detached hub."""
+        stop = await asyncio.create_subprocess_exec(*HUB, "stop", "--home", str(self.home))
+        await asyncio.wait_for(stop.wait(), 20)
+
     def write_servers(self, web_port: int) -> Path:
         """The servers file, with its two healthy, two mortal, and two useless programs."""
         entries = {
             "plain": entry((PYTHON, str(SERVERS / "echo.py"))),
             "sdk": entry(SDK_SERVER),
-            "web": {"type": "http", "url": f"http://127.0.0.1:{web_port}/mcp"},
+            "remote": {"type": "http", "url": f"http://127.0.0.1:{web_port}/mcp"},
             **{name: entry((PYTHON, BAD, "dies_mid_call", "--name", name)) for name in MORTAL},
             "hanging": entry((PYTHON, BAD, "hangs")),
             "dead": entry((PYTHON, BAD, "exits_at_once")),
@@ -102,8 +116,10 @@ class Soak:
 
     async def until_healthy(self) -> None:
         """Wait for the healthy servers' tools."""
-        client = HttpClient(self.url)
+        client: Client = StdioClient(self.attach) if self.kill_hub else HttpClient(self.url)
         await client.open()
+        if self.kill_hub:
+            self.hub = self.running_hub() or psutil.Process()
         async with asyncio.timeout(READY_S):
             wanted = {f"{name}.echo" for name in (*HEALTHY, *MORTAL)}
             while not wanted <= {tool["name"] for tool in (await client.request("tools/list"))["tools"]}:  # noqa: ASYNC110
@@ -118,13 +134,30 @@ class Soak:
                 group.create_task(self.come_and_go(random.Random(self.rng.random())))
             group.create_task(self.kill_servers(random.Random(self.rng.random())))
         await asyncio.sleep(SETTLE_S)
-        return Sample.of(self.hub)
+        return Sample(0, 0, 0) if self.kill_hub else Sample.of(self.hub)
+
+    def running_hub(self) -> psutil.Process | None:
+        """The hub's process, as its home names it."""
+        try:
+            return psutil.Process(json.loads((self.home / "hub.json").read_text(encoding="utf-8"))["pid"])
+        except (OSError, ValueError, psutil.Error):
+            return None
 
     async def kill_servers(self, rng: random.Random) -> None:
         """Kill a mortal server now and then, and note every process the hub ever had."""
+        kill_hub_at = time.monotonic() + rng.uniform(2, 6)
         while time.monotonic() < self.over:
-            children = self.hub.children(recursive=True)
+            children = []
+            with suppress(psutil.Error):
+                if self.kill_hub:
+                    self.hub = self.running_hub() or self.hub
+                children = self.hub.children(recursive=True)
             self.seen |= set(children)
+            if self.kill_hub and time.monotonic() > kill_hub_at:
+                with suppress(psutil.Error):
+                    self.hub.kill()
+                    self.counts["hubs killed"] += 1
+                kill_hub_at = time.monotonic() + rng.uniform(2, 6)
             mortals = []
             for child in children:
                 with suppress(psutil.Error):
@@ -139,7 +172,8 @@ class Soak:
     async def come_and_go(self, rng: random.Random) -> None:
         """One client after another, until the phase is over."""
         while time.monotonic() < self.over:
-            kind = rng.choice(("attached", "attached", "http", "http modern"))
+            kinds = ("attached",) if self.kill_hub else ("attached", "attached", "http", "http modern")
+            kind = rng.choice(kinds)
             client: Client = (
                 StdioClient(self.attach)
                 if kind == "attached"
@@ -191,6 +225,11 @@ class Soak:
                 result = await client.request("tools/call", arguments)
         except TimeoutError:
             self.problem("unanswered", f"{server}.echo had no answer in {CALL_DEADLINE_S} s")
+        except RequestFailed as error:
+            if self.kill_hub and not isinstance(error, ServerGone):
+                self.counts["answered with an error"] += 1
+            else:
+                self.problem("failed", f"{server}.echo failed: {error}")
         except Exception as error:  # whatever it is, it is a failed call of a healthy server
             self.problem("failed", f"{server}.echo failed: {type(error).__name__}: {error}")
         else:
@@ -210,10 +249,10 @@ class Soak:
             self.counts["calls"] += 1
         except TimeoutError:
             self.problem("unanswered", f"{what} had no answer in {CALL_DEADLINE_S} s")
+        except (ServerGone, OSError, asyncio.IncompleteReadError) as error:
+            self.problem("failed", f"{what}: {type(error).__name__}: {error}")
         except RequestFailed:
             self.counts["answered with an error"] += 1
-        except (OSError, asyncio.IncompleteReadError) as error:
-            self.problem("failed", f"{what}: {type(error).__name__}: {error}")
 
     async def cancel(self, client: StdioClient, rng: random.Random) -> None:
         """Start a slow call and give it up."""
@@ -251,15 +290,18 @@ class Soak:
         def row(what: str, value: float, limit: float, unit: str = "") -> Row:
             return Row(what, unit, {"hub": value}, "hub", limit=limit)
 
+        grown = [
+            row("memory grown after the warm-up", after.rss_mb - before.rss_mb, 10, "MB"),
+            row("open files grown after the warm-up", after.files - before.files, 5),
+            row("threads grown after the warm-up", after.threads - before.threads, 2),
+        ]
         return [
             Row(f"soak: {made}", "", {"hub": float(self.counts["calls"])}, "hub"),
             row("calls that returned another caller's answer", self.counts["mixed up"], 0),
             row("calls without an answer", self.counts["unanswered"], 0),
             row("failed calls of healthy servers", self.counts["failed"], 0),
             row("clients that were not served", self.counts["unserved"], 0),
-            row("memory grown after the warm-up", after.rss_mb - before.rss_mb, 10, "MB"),
-            row("open files grown after the warm-up", after.files - before.files, 5),
-            row("threads grown after the warm-up", after.threads - before.threads, 2),
+            *([] if self.kill_hub else grown),
             row("processes left behind", len(left), 0),
         ]
 
@@ -271,12 +313,13 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kill-hub", action="store_true", help="kill the hub too")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--keep", action="store_true", help="keep the hub's home and logs")
     options = parser.parse_args()
     on = machine()
     folder = Path(tempfile.mkdtemp(prefix="hub-soak-"))
-    soak = Soak(folder, options.clients, random.Random(options.seed))
+    soak = Soak(folder, options.clients, random.Random(options.seed), kill_hub=options.kill_hub)
     try:
         rows = asyncio.run(soak.run(options.minutes * 60))
     finally:

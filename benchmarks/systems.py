@@ -1,7 +1,7 @@
 """The systems that are measured side by side: servers alone, the hub with each of its faces, other hubs.
 
 Each is a running endpoint with a lean client on it. All hubs serve the same five downstream servers, of which
-one is called: `called` is the official SDK's server over stdio, `web` the same over HTTP, the other three
+one is called: `called` is the official SDK's server over stdio, `remote` the same over HTTP, the other three
 idle. Hubs live in throw-away homes.
 """
 
@@ -41,22 +41,22 @@ class System:
         client: A connection to it.
         pid: The process whose CPU time and memory count; None when there is none between.
         tool: The name of the echo tool.
-        web_tool: The name of the echo tool behind HTTP; empty when it has none.
+        remote_tool: The name of the echo tool behind HTTP; empty when it has none.
     """
 
     name: str
     client: Client
     pid: int | None = None
     tool: str = "echo"
-    web_tool: str = ""
+    remote_tool: str = ""
 
     async def echo(self, text: str) -> None:
         """Call the echo tool and check its answer."""
         await self._call(self.tool, text)
 
-    async def echo_web(self, text: str) -> None:
+    async def echo_remote(self, text: str) -> None:
         """The same with the server behind HTTP."""
-        await self._call(self.web_tool, text)
+        await self._call(self.remote_tool, text)
 
     async def _call(self, tool: str, text: str) -> None:
         result = await self.client.request("tools/call", {"name": tool, "arguments": {"text": text}})
@@ -158,8 +158,8 @@ class Field:
             http_program((*SDK_SERVER, "--http", str(port)), port, self.folder / "web.log")
         )
         idle = {f"idle{number}": entry(IDLE_SERVER) for number in range(3)}
-        web = {"type": "http", "url": f"http://127.0.0.1:{port}/mcp"}
-        return servers_file(self.folder / "five", {"called": entry(SDK_SERVER), "web": web, **idle})
+        remote = {"type": "http", "url": f"http://127.0.0.1:{port}/mcp"}
+        return servers_file(self.folder / "five", {"called": entry(SDK_SERVER), "remote": remote, **idle})
 
     async def direct_stdio(self, *options: str) -> System:
         """The SDK's server alone, on stdio."""
@@ -245,10 +245,10 @@ class Field:
     async def _ready(self, system: System, prefix: str) -> System:
         if prefix:
             system.tool = prefix.format("called") + "echo"
-            web_tool = prefix.format("web") + "echo"
+            remote_tool = prefix.format("remote") + "echo"
             await system.until_listed(system.tool)
-            if web_tool in {tool["name"] for tool in await system.list_tools()}:
-                system.web_tool = web_tool
+            if remote_tool in {tool["name"] for tool in await system.list_tools()}:
+                system.remote_tool = remote_tool
         async with asyncio.timeout(READY_S):
             await system.echo("ready")
         return system

@@ -33,7 +33,11 @@ INITIALIZE: Json = {
 
 
 class RequestFailed(Exception):
-    """The server answered with an error, or went away."""
+    """The server answered with an error."""
+
+
+class ServerGone(RequestFailed):
+    """The server went away without an answer."""
 
 
 class Client(Protocol):
@@ -93,6 +97,7 @@ class StdioClient:
 
         Raises:
             RequestFailed: The answer was an error.
+            ServerGone: There will be none.
         """
         self.last_id += 1
         answer: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
@@ -127,7 +132,7 @@ class StdioClient:
                 answer.set_result(message)
         for answer in self._waiting.values():
             if not answer.done():
-                answer.set_exception(RequestFailed(f"{self._command[0]} ended"))
+                answer.set_exception(ServerGone(f"{self._command[0]} ended"))
 
     async def close(self) -> None:
         """End stdin, then the whole process group."""
