@@ -21,16 +21,17 @@ _SECRET_NAME = re.compile(
 )
 _CAMEL_STEP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
+# Repeats that may fail behind many starts are bounded, so that no text makes this slow.
 _SHAPES = re.compile(
     r"(?P<scheme>\b(?:bearer\s+(?=\S{8})|(?:basic|token)\s+(?=\S*\d)(?=\S{12})))[A-Za-z0-9._~+/=\-]+"
     # user:password@ in a URL, and a secret in its query.
-    r"|(?P<userinfo>\b[a-z][a-z0-9+.\-]*://)[^\s/@'\"]+(?=@)"
-    r"|(?P<query>[?&][a-z0-9_.\-]*(?:key|token|secret|password|signature|sig|auth|code)=)[^&\s'\"#]+"
+    r"|(?P<userinfo>\b[a-z][a-z0-9+.\-]{0,20}://)[^\s/@'\"]{1,512}(?=@)"
+    r"|(?P<query>[?&][a-z0-9_.\-]{0,40}(?:key|token|secret|password|signature|sig|auth|code)=)[^&\s'\"#]+"
     # The prefixes that providers gave their keys so that scanners find them.
     r"|(?<![A-Za-z0-9])(?:sk|pk|rk|xai|gsk|hf|glpat|npm|pypi|r8|tvly|pplx|fw)[-_][A-Za-z0-9_\-]{16,}"
     r"|(?<![A-Za-z0-9])(?:gh[opsur]_|github_pat_)[A-Za-z0-9_]{20,}"
     r"|(?<![A-Za-z0-9])(?:xox[a-z]-[A-Za-z0-9\-]{10,}|AKIA[A-Z0-9]{16}|AIza[A-Za-z0-9_\-]{30,})"
-    r"|(?<![A-Za-z0-9])eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*",
+    r"|(?<![A-Za-z0-9])eyJ[A-Za-z0-9_\-]{8,1024}\.[A-Za-z0-9_\-]{8,4096}\.[A-Za-z0-9_\-]*",
     re.IGNORECASE,
 )
 

@@ -152,11 +152,13 @@ class _JsonLines(logging.Formatter):
         return self._text(str(value))
 
     def _text(self, text: str) -> str:
-        # Hidden before it is cut: half a secret would not be recognised.
-        text = self._redactor(text)
+        # Hidden before it is cut, since half a secret would not be recognised; of a huge text
+        # only a part is looked at, and none of the rest is written.
+        length = len(text)
+        text = self._redactor(text[: 2 * TEXT_CHARS_MAX])
         if len(text) <= TEXT_CHARS_MAX:
             return text
-        return f"{text[:TEXT_CHARS_MAX]}… ({len(text)} characters)"
+        return f"{text[:TEXT_CHARS_MAX]}… ({length} characters)"
 
 
 class _Readable(_JsonLines):

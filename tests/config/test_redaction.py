@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from hub.redaction import Redactor, bare_url, hide_shapes, names_a_secret
@@ -66,3 +68,12 @@ def test_a_secret_that_holds_another_leaves_no_rest() -> None:
 )
 def test_a_bare_url_has_no_room_for_a_secret(url: str, shown: str) -> None:
     assert bare_url(url) == shown
+
+
+@pytest.mark.parametrize(
+    "part", ["a-", "http://", "?a_key", "eyJ-", "-eyJaaaaaaaaa", "sk-", "Bearer ", "token a", "x."]
+)
+def test_no_text_makes_it_slow(part: str) -> None:
+    started = time.process_time()
+    hide_shapes(part * (100_000 // len(part)))
+    assert time.process_time() - started < 2
