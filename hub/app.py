@@ -77,12 +77,23 @@ class Hub:
         self.home = home
         self.settings = settings
         self.router = Router(settings.tool_names, settings.downstream.first_list_budget_s)
-        self.server = McpServer(self.router, self._instructions)
         self._environ = environ
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random()
         self._fleet = Fleet(
-            home, servers_file or home.servers_file, settings, environ, self._rng, self._servers_changed
+            home,
+            servers_file or home.servers_file,
+            settings,
+            environ,
+            self._rng,
+            self._servers_changed,
+            self.router.updated,
+        )
+        self.server = McpServer(
+            self.router,
+            self._instructions,
+            on_log_level=self._fleet.ask_for_logs,
+            on_roots_changed=self._fleet.roots_changed,
         )
         self._builtins = builtin_servers(self) if settings.builtin_tools else []
         self._stopping = asyncio.Event()

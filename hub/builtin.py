@@ -150,6 +150,7 @@ class BuiltinServer:
     def __init__(self, name: str, tools: Sequence[BuiltinTool]) -> None:
         self.name = name
         self.absence = None
+        self.capabilities: Json = {"tools": {}}
         self.settled = asyncio.Event()
         self.settled.set()
         self._tools = {tool.name: tool for tool in tools}
@@ -179,6 +180,13 @@ class BuiltinServer:
             "structuredContent": structured,
             "isError": False,
         }
+
+    async def subscribe(self, uri: str) -> None:
+        """The hub's own tools have no resources."""
+        raise RpcError({"code": METHOD_NOT_FOUND, "message": "nothing to subscribe to"})
+
+    async def unsubscribe(self, uri: str) -> None:
+        """There is nothing to end."""
 
 
 def _failed(message: str) -> Json:

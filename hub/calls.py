@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Json = dict[str, Any]
 """A JSON object as it came off the wire: never re-modelled on its way through."""
 
 Face = Literal["mcp", "http", "cli", "repl", "agent"]
 """Where a caller came in."""
+
+LogLevel = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
+LOG_LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
+"""MCP's log levels (those of RFC 5424), least severe first."""
 
 HOPS_META_KEY = "omni-hub/hops"
 """The `_meta` key that counts how many agents a call has passed through."""
@@ -55,6 +59,7 @@ class Call:
         modern: Whether the caller speaks 2026-07-28 or later.
         capabilities: What the caller declared; empty when it declared nothing.
         notify: Sends a notification that belongs to this call back to the caller.
+        log_level: The least severe log messages the caller wants of this call; None for none.
         ask: Sends a request that belongs to this call to the caller and returns its
             result; None when the caller cannot be asked on its connection.
     """
@@ -65,6 +70,7 @@ class Call:
     modern: bool = False
     capabilities: Mapping[str, Any] = field(default_factory=dict)
     notify: Callable[[str, Json], None] = _drop
+    log_level: LogLevel | None = None
     ask: Callable[[str, Json], Awaitable[Json]] | None = None
 
     @property
@@ -78,6 +84,18 @@ class Call:
         """The token under which the caller wants progress; None when it does not."""
         token = self.meta.get("progressToken")
         return token if isinstance(token, str | int) and not isinstance(token, bool) else None
+
+    def log(self, params: Json) -> None:
+        """Pass on a log message, if the caller wants messages of its level.
+
+        Args:
+            params: Of the `notifications/message`, as sent.
+        """
+        if self.log_level is None:
+            return
+        level = params.get("level")
+        if level not in LOG_LEVELS or LOG_LEVELS.index(level) >= LOG_LEVELS.index(self.log_level):
+            self.notify("notifications/message", params)
 
     def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
         """Report progress to the caller, if it asked for it.

@@ -13,11 +13,12 @@ import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from dotenv import dotenv_values
 
 from hub import mcp_json
-from hub.calls import Call, Json
+from hub.calls import LOG_LEVELS, Call, Json, LogLevel
 from hub.catalog import Catalog
 from hub.downstream.opening import link_opener
 from hub.downstream.process import Warden
@@ -58,6 +59,10 @@ class SkillServer:
     def absence(self) -> str | None:
         return self.worker.absence
 
+    @property
+    def capabilities(self) -> Mapping[str, Any]:
+        return {"tools": {}}
+
     def items(self, method: str) -> Sequence[Json]:
         if method != "tools/list":
             return ()
@@ -69,6 +74,12 @@ class SkillServer:
 
     async def request(self, call: Call, method: str, params: Json) -> Json:
         return await self.worker.request(call, method, {**params, "name": self._prefix + params["name"]})
+
+    async def subscribe(self, uri: str) -> None:
+        await self.worker.subscribe(uri)
+
+    async def unsubscribe(self, uri: str) -> None:
+        await self.worker.unsubscribe(uri)
 
 
 class Fleet:
@@ -82,6 +93,7 @@ class Fleet:
         rng: For the jitter of reconnects.
         on_change: Told which list methods now give something else; None when the set of
             servers is another.
+        on_updated: Told the server and URI of a subscribed resource that has changed.
     """
 
     def __init__(
@@ -92,6 +104,7 @@ class Fleet:
         environ: Mapping[str, str],
         rng: random.Random,
         on_change: Callable[[frozenset[str] | None], None],
+        on_updated: Callable[[str, str], None],
     ) -> None:
         self.servers_file = servers_file
         self._home = home
@@ -99,6 +112,7 @@ class Fleet:
         self._environ = environ
         self._rng = rng
         self._on_change = on_change
+        self._on_updated = on_updated
         self._warden = Warden()
         self._open_link = link_opener(
             settings.downstream, environ, self._warden, message_bytes_max=settings.message_bytes_max
@@ -109,6 +123,7 @@ class Fleet:
         self._skill_servers: list[SkillServer] = []
         self._save_timer: asyncio.TimerHandle | None = None
         self._stamp: object = None
+        self._log_level: LogLevel | None = None
         self.skills: tuple[Skill, ...] = ()
         self.problems: tuple[Problem, ...] = ()
         """What is wrong with the servers file."""
@@ -132,6 +147,21 @@ class Fleet:
     def downstream(self, name: str) -> DownstreamServer | None:
         """One of them by its name."""
         return self._downstreams.get(name)
+
+    # -- what legacy clients change on their connections
+
+    def ask_for_logs(self, level: LogLevel) -> None:
+        """Have every legacy server send log messages from this level on, if any client wants them."""
+        if self._log_level is None or LOG_LEVELS.index(level) < LOG_LEVELS.index(self._log_level):
+            self._log_level = level
+            for server in self._downstreams.values():
+                task = asyncio.get_running_loop().create_task(server.set_log_level(level))
+                task.add_done_callback(_note_refusal)
+
+    def roots_changed(self) -> None:
+        """Tell every legacy server that some client's roots are others now."""
+        for server in self._downstreams.values():
+            server.notify("notifications/roots/list_changed")
 
     # -- its life
 
@@ -259,6 +289,7 @@ class Fleet:
             settings=self._settings.downstream,
             catalog=self._catalog,
             on_change=self._lists_changed,
+            on_updated=lambda server, uri: self._on_updated(server.name, uri),
             rng=self._rng,
             lazy=lazy,
         )
@@ -293,3 +324,8 @@ class Fleet:
         except OSError as error:
             # Without it the next start is slower, and nothing else is lost.
             log.warning("the catalog cannot be saved", extra={"problem": str(error)})
+
+
+def _note_refusal(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.info("a server did not take the log level", extra={"problem": str(error)})

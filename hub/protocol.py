@@ -30,6 +30,8 @@ CONNECTION_META_KEYS: Final = frozenset(
 """`_meta` keys that describe one connection and are never passed on to another."""
 
 UNSUPPORTED_PROTOCOL_VERSION: Final = -32022
+RESOURCE_NOT_FOUND: Final = -32002
+"""The legacy era's code; modern servers answer with invalid params."""
 
 LIST_KEYS: Final = {
     "tools/list": "tools",

@@ -11,14 +11,15 @@ import asyncio
 import difflib
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from hub.calls import HOPS_META_KEY, Call, Caller, Json
-from hub.errors import InvalidArguments, UnknownName
+from hub.errors import INVALID_PARAMS, InvalidArguments, RpcError, UnknownName
 from hub.names import NameTables, Target, fold
-from hub.protocol import LIST_KEYS
+from hub.protocol import LIST_KEYS, RESOURCE_NOT_FOUND
+from hub.resources import Listing, ResourceTable
 from hub.settings import ToolNames
 from hub.toolsearch import rank_tools
 
@@ -37,12 +38,25 @@ class Server(Protocol):
         """Why its tools are not known, in words that follow its name; None when they are."""
         ...
 
+    @property
+    def capabilities(self) -> Mapping[str, Any]:
+        """The server's MCP capabilities as last known."""
+        ...
+
     def items(self, method: str) -> Sequence[Json]:
         """The items of a list as last known; never waits."""
         ...
 
     async def request(self, call: Call, method: str, params: Json) -> Json:
         """Answer a request that was resolved to this server."""
+        ...
+
+    async def subscribe(self, uri: str) -> None:
+        """Ask for the updates of a resource."""
+        ...
+
+    async def unsubscribe(self, uri: str) -> None:
+        """Ask for the updates of a resource no longer."""
         ...
 
 
@@ -64,6 +78,17 @@ class Tally:
 OnChange = Callable[[frozenset[str]], None]
 """Told which list methods now give something else."""
 
+OnUpdated = Callable[[str], None]
+"""Told the URI of a resource that has changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    """What names and URIs mean, as of the last change of any list."""
+
+    names: Mapping[str, NameTables]
+    resources: ResourceTable
+
 
 class Router:
     """All servers behind one surface.
@@ -80,8 +105,8 @@ class Router:
         self._servers: dict[str, Server] = {}
         self._patient_until = 0.0
         self._listeners: list[OnChange] = []
-        self._names = NameTables()
-        self._names_stale = True
+        self._tables: _Tables | None = None
+        self._subscribers: dict[tuple[str, str], set[OnUpdated]] = {}
         self._lists: dict[tuple[str, ToolNames], list[Json]] = {}
         self._tallies: dict[Target, Tally] = {}
 
@@ -104,7 +129,7 @@ class Router:
 
     def changed(self, methods: frozenset[str]) -> None:
         """Take note that some server's lists are no longer what they were."""
-        self._names_stale = True
+        self._tables = None
         self._lists.clear()
         for listener in tuple(self._listeners):
             listener(methods)
@@ -153,24 +178,46 @@ class Router:
         return known
 
     def _build(self, method: str, style: ToolNames) -> Iterable[Json]:
-        names = self._current_names()
-        for server in self._servers.values():
-            seen: set[str] = set()
-            for item in server.items(method):
-                # A server that lists a name twice has one tool by it: the first.
-                if item["name"] not in seen:
-                    seen.add(item["name"])
-                    yield {**item, "name": names.public(Target(server.name, item["name"]), style)}
+        tables = self._current()
+        if method == "resources/list":
+            yield from tables.resources.resources()
+        elif method == "resources/templates/list":
+            yield from tables.resources.templates()
+        else:
+            names = tables.names[method]
+            for server in self._servers.values():
+                seen: set[str] = set()
+                for item in server.items(method):
+                    # A server that lists a name twice has one item by it: the first.
+                    if item["name"] not in seen:
+                        seen.add(item["name"])
+                        yield {**item, "name": names.public(Target(server.name, item["name"]), style)}
 
-    def _current_names(self) -> NameTables:
-        if self._names_stale:
-            self._names = NameTables(
-                Target(server.name, item["name"])
-                for server in self._servers.values()
-                for item in server.items("tools/list")
+    def _current(self) -> _Tables:
+        if self._tables is None:
+            servers = self._servers.values()
+            self._tables = _Tables(
+                names={
+                    method: NameTables(
+                        Target(server.name, item["name"])
+                        for server in servers
+                        for item in server.items(method)
+                    )
+                    for method in ("tools/list", "prompts/list")
+                },
+                resources=ResourceTable(
+                    [
+                        Listing(
+                            server.name,
+                            server.items("resources/list"),
+                            server.items("resources/templates/list"),
+                            any_uri="resources" in server.capabilities,
+                        )
+                        for server in servers
+                    ]
+                ),
             )
-            self._names_stale = False
-        return self._names
+        return self._tables
 
     def search(self, query: str, limit: int) -> list[Json]:
         """The tools that fit a query, best first."""
@@ -184,7 +231,7 @@ class Router:
         """
         style = style or self.tool_names
         server, item = self.resolve(name, style)
-        public = self._current_names().public(Target(server.name, item), style)
+        public = self._current().names["tools/list"].public(Target(server.name, item), style)
         definition = next(tool for tool in server.items("tools/list") if tool["name"] == item)
         return {**definition, "name": public}
 
@@ -204,7 +251,7 @@ class Router:
         Raises:
             UnknownName: No tool goes by that name, or several do.
         """
-        target = self._current_names().resolve(name, style or self.tool_names)
+        target = self._current().names["tools/list"].resolve(name, style or self.tool_names)
         if target is None:
             raise self._unknown_tool(name)
         return self._servers[target.server], target.item
@@ -222,15 +269,53 @@ class Router:
         hint = f"; did you mean {', '.join(close)}?" if close else "; tools/list gives the names there are"
         return UnknownName(f"Unknown tool: {name}{hint}", tool=name)
 
-    async def call(self, call: Call, style: ToolNames | None = None) -> Json:
-        """Answer one `tools/call`: the one path that every call takes.
+    async def request(self, call: Call, style: ToolNames | None = None) -> Json:
+        """Answer a request that belongs to one server: the one path that every such request takes.
 
         Returns:
-            The server's result, unchanged.
+            The server's result, unchanged but for the URIs of resources that two servers share.
 
         Raises:
             HubError, RpcError: It could not be answered.
         """
+        method, params = call.method, call.params
+        if method == "tools/call":
+            return await self._call_tool(call, style)
+        if method == "prompts/get":
+            server, own = self._prompt(params.get("name"), style)
+            return await server.request(call, method, {**params, "name": own})
+        if method == "resources/read":
+            server, own = self._resource(params.get("uri"), call.modern)
+            result = await server.request(call, method, {**params, "uri": own})
+            return result if own == params["uri"] else _readdressed(result, own, params["uri"])
+        assert method == "completion/complete"
+        reference = params.get("ref")
+        if not isinstance(reference, dict):
+            raise InvalidArguments("'ref' must be an object")
+        if reference.get("type") == "ref/prompt":
+            server, own = self._prompt(reference.get("name"), style)
+            return await server.request(call, method, {**params, "ref": {**reference, "name": own}})
+        server, own = self._resource(reference.get("uri"), call.modern)
+        return await server.request(call, method, {**params, "ref": {**reference, "uri": own}})
+
+    def _prompt(self, name: object, style: ToolNames | None) -> tuple[Server, str]:
+        if not isinstance(name, str):
+            raise InvalidArguments("'name' must be a string")
+        target = self._current().names["prompts/list"].resolve(name, style or self.tool_names)
+        if target is None:
+            raise UnknownName(f"Unknown prompt: {name}; prompts/list gives the names there are", prompt=name)
+        return self._servers[target.server], target.item
+
+    def _resource(self, uri: object, modern: bool) -> tuple[Server, str]:
+        if not isinstance(uri, str):
+            raise InvalidArguments("'uri' must be a string")
+        found = self._current().resources.resolve(uri)
+        if found is None:
+            code = INVALID_PARAMS if modern else RESOURCE_NOT_FOUND
+            raise RpcError({"code": code, "message": f"Resource not found: {uri}", "data": {"uri": uri}})
+        return self._servers[found[0]], found[1]
+
+    async def _call_tool(self, call: Call, style: ToolNames | None) -> Json:
         name, arguments = call.params.get("name"), call.params.get("arguments")
         if not isinstance(name, str):
             raise InvalidArguments("'name' must be a string")
@@ -249,6 +334,42 @@ class Router:
             tally.calls += 1
             tally.failures += failed
             tally.duration_s += time.perf_counter() - started
+
+    # -- updates of resources
+
+    async def subscribe_resource(self, uri: str, listener: OnUpdated, *, modern: bool) -> None:
+        """Tell a listener of every update of a resource, under the URI it asked for.
+
+        Raises:
+            HubError, RpcError: There is no such resource, or its server cannot be asked.
+        """
+        server, own = self._resource(uri, modern)
+        listeners = self._subscribers.setdefault((server.name, own), set())
+        if not listeners:
+            try:
+                await server.subscribe(own)
+            except BaseException:
+                self._subscribers.pop((server.name, own), None)
+                raise
+        listeners.add(listener)
+
+    async def unsubscribe_resource(self, uri: str, listener: OnUpdated) -> None:
+        """Tell the listener no longer; its server is told when it was the last one."""
+        found = self._current().resources.resolve(uri)
+        listeners = self._subscribers.get(found, set()) if found is not None else set()
+        if found is None or listener not in listeners:
+            return
+        listeners.discard(listener)
+        if not listeners:
+            del self._subscribers[found]
+            if (server := self._servers.get(found[0])) is not None:
+                await server.unsubscribe(found[1])
+
+    def updated(self, server: str, uri: str) -> None:
+        """A server says that a resource of its own has changed."""
+        public = self._current().resources.public(server, uri)
+        for listener in tuple(self._subscribers.get((server, uri), ())):
+            listener(public)
 
     async def call_tool(
         self,
@@ -294,8 +415,22 @@ class Router:
         if notify is not None:
             call.notify = notify
         async with asyncio.timeout(deadline_s):
-            return await self.call(call)
+            return await self.request(call)
 
     def tallies(self) -> dict[Target, Tally]:
         """What became of the calls to each tool since the hub started."""
         return dict(self._tallies)
+
+
+def _readdressed(result: Json, own: str, public: str) -> Json:
+    """A `resources/read` result whose contents carry the URI that the client asked for."""
+    contents = result.get("contents")
+    if not isinstance(contents, list):
+        return result
+    return {
+        **result,
+        "contents": [
+            {**content, "uri": public} if isinstance(content, dict) and content.get("uri") == own else content
+            for content in contents
+        ],
+    }

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from hub import __version__
-from hub.calls import HOPS_META_KEY, Call, Caller, Face, Json
+from hub.calls import HOPS_META_KEY, LOG_LEVELS, Call, Caller, Face, Json, LogLevel
 from hub.errors import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError, UnknownName
 from hub.http_headers import declared_params
 from hub.jsonrpc import Peer, Request, RequestId
+from hub.parking import Parking
 from hub.protocol import (
     CLIENT_CAPABILITIES_META_KEY,
     CLIENT_INFO_META_KEY,
@@ -28,6 +29,7 @@ from hub.protocol import (
     LIST_CHANGED,
     LIST_KEYS,
     LISTEN_FILTERS,
+    LOG_LEVEL_META_KEY,
     MODERN_VERSIONS,
     PROTOCOL_VERSION_META_KEY,
     SERVER_INFO_META_KEY,
@@ -41,10 +43,22 @@ log = logging.getLogger(__name__)
 
 SERVER_INFO: Json = {"name": "omni-hub", "title": "Omni Hub", "version": __version__}
 
-CAPABILITIES: Json = {"tools": {"listChanged": True}}
+CAPABILITIES: Json = {
+    "tools": {"listChanged": True},
+    "resources": {"subscribe": True, "listChanged": True},
+    "prompts": {"listChanged": True},
+    "completions": {},
+    "logging": {},
+}
+"""What the hub can pass on. It does not depend on which servers are connected: they come and go."""
+
+_FORWARDED = frozenset({"tools/call", "prompts/get", "resources/read", "completion/complete"})
+_CACHEABLE = frozenset({*LIST_KEYS, "server/discover", "resources/read"})
+_ASKING = frozenset({"sampling", "elicitation", "roots"})
+"""Capabilities by which a client can be asked something in the middle of a call."""
 
 _MODERN_ONLY = frozenset({"server/discover", "subscriptions/listen"})
-_LEGACY_ONLY = frozenset({"ping"})
+_LEGACY_ONLY = frozenset({"ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,19 +150,33 @@ class McpServer:
     Args:
         router: Everything behind the hub.
         instructions: Gives the instructions for models, as they are now.
+        on_log_level: Told the level that a legacy client asks for.
+        on_roots_changed: Told that a legacy client's roots have changed.
         listens_max: How many `subscriptions/listen` streams may be open at once.
     """
 
-    def __init__(self, router: Router, instructions: Callable[[], str], *, listens_max: int = 1024) -> None:
+    def __init__(
+        self,
+        router: Router,
+        instructions: Callable[[], str],
+        *,
+        on_log_level: Callable[[LogLevel], None],
+        on_roots_changed: Callable[[], None],
+        listens_max: int = 1024,
+    ) -> None:
         self.router = router
+        self.on_log_level = on_log_level
+        self.on_roots_changed = on_roots_changed
         self._instructions = instructions
         self._listens_max = listens_max
         self._listens = 0
         self._closing = asyncio.Event()
+        self._parking = Parking()
 
     def close(self) -> None:
-        """End the streams of changes gracefully."""
+        """End the streams of changes gracefully, and what waits for clients to come back."""
         self._closing.set()
+        self._parking.close()
 
     def mirrored_params(self, name: str, view: View) -> dict[tuple[str, ...], tuple[str, str]]:
         """Which arguments of a tool modern HTTP clients mirror in headers; none when it is unknown."""
@@ -183,27 +211,37 @@ class McpServer:
         return result, Handshake(version, capabilities, in_words(params.get("clientInfo")))
 
     async def answer(self, call: Call, view: View, request_id: RequestId) -> Json:
-        """Answer any request but `initialize`, in the envelope of the caller's era.
+        """Answer any request but those that open or change a connection, in the caller's envelope.
 
         Raises:
             HubError, RpcError: What the caller is told instead.
         """
-        result = await self._result(call, view, request_id)
+        if call.method in _FORWARDED:
+            result = await self._forward(call, view)
+        else:
+            result = await self._own(call, view, request_id)
         if call.modern:
-            return modern_result(
-                result, cacheable=call.method in LIST_KEYS or call.method == "server/discover"
-            )
+            return modern_result(result, cacheable=call.method in _CACHEABLE)
         return legacy_result(result)
 
-    async def _result(self, call: Call, view: View, request_id: RequestId) -> Json:
+    async def _forward(self, call: Call, view: View) -> Json:
+        """Pass a request on to the server it belongs to."""
+        if not call.modern or _ASKING.isdisjoint(call.capabilities):
+            return await self.router.request(call, view.tool_names)
+        if self._parking.holds(call):
+            return await self._parking.resume(call)
+        return await self._parking.run(call, lambda call: self.router.request(call, view.tool_names))
+
+    async def _own(self, call: Call, view: View, request_id: RequestId) -> Json:
+        """Answer what the hub knows by itself."""
         method = call.method
-        if method == "tools/call":
-            return await self.router.call(call, view.tool_names)
         if method in (_LEGACY_ONLY if call.modern else _MODERN_ONLY):
             raise _no_method(method)
-        if method == "tools/list":
-            tools = await self.router.listing(method, view.tool_names)
-            return {"tools": tools if call.modern else [_legacy_tool(tool) for tool in tools]}
+        if method in LIST_KEYS:
+            items = await self.router.listing(method, view.tool_names)
+            if method == "tools/list" and not call.modern:
+                items = [_legacy_tool(tool) for tool in items]
+            return {LIST_KEYS[method]: items}
         if method == "ping":
             return {}
         if method == "server/discover":
@@ -226,21 +264,33 @@ class McpServer:
                 {"code": INVALID_REQUEST, "message": f"{self._listens_max} streams are open already"}
             )
         meta = {SUBSCRIPTION_ID_META_KEY: request_id}
-        honored = {name: True for name in LISTEN_FILTERS.values() if wanted.get(name) is True}
+        honored: Json = {name: True for name in LISTEN_FILTERS.values() if wanted.get(name) is True}
+        uris = wanted.get("resourceSubscriptions")
+        if isinstance(uris, list) and uris:
+            honored["resourceSubscriptions"] = [uri for uri in uris if isinstance(uri, str)]
 
         def tell(methods: frozenset[str]) -> None:
             for notification in changes(methods):
                 if LISTEN_FILTERS[notification] in honored:
                     call.notify(notification, {"_meta": meta})
 
+        def tell_updated(uri: str) -> None:
+            call.notify("notifications/resources/updated", {"uri": uri, "_meta": meta})
+
         unsubscribe = self.router.subscribe(tell)
         self._listens += 1
+        subscribed = []
         try:
+            for uri in honored.get("resourceSubscriptions", ()):
+                await self.router.subscribe_resource(uri, tell_updated, modern=True)
+                subscribed.append(uri)
             call.notify("notifications/subscriptions/acknowledged", {"notifications": honored, "_meta": meta})
             await self._closing.wait()
         finally:
             self._listens -= 1
             unsubscribe()
+            for uri in subscribed:
+                await self.router.unsubscribe_resource(uri, tell_updated)
         return {"_meta": meta}
 
 
@@ -321,11 +371,18 @@ class Client:
         self._server = server
         self._view = view
         self._handshake: Handshake | None = None
+        # A legacy client that never chose a level gets what its server sends.
+        self._log_level: LogLevel = "debug"
+        self._uris: set[str] = set()
         self._unsubscribe = server.router.subscribe(self._tell)
 
     def detach(self) -> None:
         """The client is gone."""
         self._unsubscribe()
+        uris, self._uris = self._uris, set()
+        for uri in uris:
+            # Whoever else listens keeps the subscription; a server that is away needs not be told.
+            asyncio.get_running_loop().create_task(self._forget(uri)).add_done_callback(_log_failure)
 
     async def on_request(self, request: Request) -> Json:
         params = request.params
@@ -334,43 +391,96 @@ class Client:
             return result
         envelope = read_envelope(params)
         if envelope is not None:
-            call = Call(
-                self._caller(envelope.client, params),
-                request.method,
-                params,
-                modern=True,
-                capabilities=envelope.capabilities,
-                notify=request.notify,
-            )
+            call = modern_call(envelope, request.method, params, self._view, request.notify)
         elif self._handshake is not None:
             call = Call(
-                self._caller(self._handshake.client, params),
+                Caller(self._handshake.client, self._view.face, self._view.project, hops(params)),
                 request.method,
                 params,
                 capabilities=self._handshake.capabilities,
                 notify=request.notify,
+                log_level=self._log_level,
                 ask=request.ask,
             )
+            if (change := self._changes.get(request.method)) is not None:
+                return await change(self, params)
         elif request.method == "ping":
             return {}
         elif request.method == "server/discover":
-            raise RpcError(
-                {"code": INVALID_PARAMS, "message": f"params._meta must carry {PROTOCOL_VERSION_META_KEY!r}"}
-            )
+            raise _refusal(INVALID_PARAMS, f"params._meta must carry {PROTOCOL_VERSION_META_KEY!r}")
         else:
-            raise RpcError({"code": INVALID_REQUEST, "message": f"send initialize before {request.method}"})
+            raise _refusal(INVALID_REQUEST, f"send initialize before {request.method}")
         return await self._server.answer(call, self._view, request.id)
 
-    def on_notification(self, method: str, params: Json) -> None:
-        """Nothing that a client announces changes what it is sent."""
+    async def _set_log_level(self, params: Json) -> Json:
+        level = params.get("level")
+        if level not in LOG_LEVELS:
+            raise _refusal(INVALID_PARAMS, f"'level' must be one of {', '.join(LOG_LEVELS)}")
+        self._log_level = level
+        self._server.on_log_level(level)
+        return {}
 
-    def _caller(self, client: str, params: Json) -> Caller:
-        return Caller(client, self._view.face, self._view.project, hops(params))
+    async def _subscribe(self, params: Json) -> Json:
+        uri = params.get("uri")
+        if not isinstance(uri, str):
+            raise _refusal(INVALID_PARAMS, "'uri' must be a string")
+        await self._server.router.subscribe_resource(uri, self._tell_updated, modern=False)
+        self._uris.add(uri)
+        return {}
+
+    async def _unsubscribe_from(self, params: Json) -> Json:
+        uri = params.get("uri")
+        if isinstance(uri, str):
+            self._uris.discard(uri)
+            await self._forget(uri)
+        return {}
+
+    async def _forget(self, uri: str) -> None:
+        await self._server.router.unsubscribe_resource(uri, self._tell_updated)
+
+    _changes: ClassVar[Mapping[str, Callable[[Client, Json], Awaitable[Json]]]] = {
+        "logging/setLevel": _set_log_level,
+        "resources/subscribe": _subscribe,
+        "resources/unsubscribe": _unsubscribe_from,
+    }
+    """The requests by which a legacy client changes its connection."""
+
+    def on_notification(self, method: str, params: Json) -> None:
+        if method == "notifications/roots/list_changed":
+            self._server.on_roots_changed()
 
     def _tell(self, methods: frozenset[str]) -> None:
         if self._handshake is not None:
             for notification in changes(methods):
                 self.peer.notify(notification)
+
+    def _tell_updated(self, uri: str) -> None:
+        self.peer.notify("notifications/resources/updated", {"uri": uri})
+
+
+def modern_call(
+    envelope: Envelope, method: str, params: Json, view: View, notify: Callable[[str, Json], None]
+) -> Call:
+    """A modern client's request, with the way back to it."""
+    level = params["_meta"].get(LOG_LEVEL_META_KEY)
+    return Call(
+        Caller(envelope.client, view.face, view.project, hops(params)),
+        method,
+        params,
+        modern=True,
+        capabilities=envelope.capabilities,
+        notify=notify,
+        log_level=level if level in LOG_LEVELS else None,
+    )
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.info("a server was not told of an ended subscription", extra={"problem": str(error)})
+
+
+def _refusal(code: int, message: str) -> RpcError:
+    return RpcError({"code": code, "message": message})
 
 
 def hops(params: Json) -> int:

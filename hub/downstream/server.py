@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from hub.calls import Call, Json
+from hub.calls import Call, Json, LogLevel
 from hub.catalog import Catalog, ServerRecord
 from hub.downstream.handshake import Era, NoCommonVersion
 from hub.downstream.links import Link
@@ -36,6 +36,9 @@ BREAKER_FAILURES = 3
 
 OnChange = Callable[["DownstreamServer", frozenset[str]], None]
 """Told which list methods of a server now give something else."""
+
+OnUpdated = Callable[["DownstreamServer", str], None]
+"""Told the URI of a subscribed resource that has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class DownstreamServer:
         settings: Deadlines and bounds.
         catalog: Keeps what is known of it.
         on_change: Told when its lists change.
+        on_updated: Told when a resource that is subscribed to changes.
         rng: For the jitter of reconnects.
         lazy: Start it only when it is called, once its lists are known.
     """
@@ -94,6 +98,7 @@ class DownstreamServer:
         settings: DownstreamSettings,
         catalog: Catalog,
         on_change: OnChange,
+        on_updated: OnUpdated,
         rng: random.Random,
         lazy: bool = False,
     ) -> None:
@@ -105,6 +110,7 @@ class DownstreamServer:
         self._settings = settings
         self._catalog = catalog
         self._on_change = on_change
+        self._on_updated = on_updated
         self._rng = rng
         self._lazy = lazy
         known = catalog.get(name, entry.fingerprint)
@@ -123,6 +129,9 @@ class DownstreamServer:
         self._stale: set[str] = set()
         self._stale_event = asyncio.Event()
         self._refuses_discover = False
+        self._uris: set[str] = set()
+        self._uris_changed = asyncio.Event()
+        self._log_level: LogLevel | None = None
         self._failed_starts = 0
         self._starts = 0
         self._calls = 0
@@ -144,6 +153,11 @@ class DownstreamServer:
         if self._record.lists:
             return None
         return f"is not connected: {self._problem or 'it is still starting'}"
+
+    @property
+    def capabilities(self) -> Mapping[str, Any]:
+        """Its capabilities as last known; none while it is disabled."""
+        return {} if self.state == "disabled" else self._record.capabilities
 
     @property
     def record(self) -> ServerRecord:
@@ -223,6 +237,53 @@ class DownstreamServer:
         self._stale.update(methods)
         self._stale_event.set()
 
+    async def subscribe(self, uri: str) -> None:
+        """Ask for the updates of a resource, now and after every reconnect.
+
+        Raises:
+            RpcError: The server refuses.
+            DownstreamUnavailable, DownstreamTimeout: It cannot be asked.
+        """
+        session = self._session or await self._ready()
+        if not session.handshake.modern:
+            await self._tell(session, "resources/subscribe", {"uri": uri})
+        self._uris.add(uri)
+        self._uris_changed.set()
+
+    async def unsubscribe(self, uri: str) -> None:
+        """Ask for the updates of a resource no longer.
+
+        Raises:
+            RpcError, DownstreamUnavailable, DownstreamTimeout: A legacy server could not be told.
+        """
+        self._uris.discard(uri)
+        self._uris_changed.set()
+        if self._session is not None and not self._session.handshake.modern:
+            await self._tell(self._session, "resources/unsubscribe", {"uri": uri})
+
+    async def set_log_level(self, level: LogLevel) -> None:
+        """Tell a legacy server which log messages are wanted, now and after every reconnect.
+
+        Raises:
+            RpcError, DownstreamUnavailable, DownstreamTimeout: It could not be told.
+        """
+        self._log_level = level
+        if self._session is not None and _logs(self._session):
+            await self._tell(self._session, "logging/setLevel", {"level": level})
+
+    def notify(self, method: str, params: Json | None = None) -> None:
+        """Send a legacy server a notification, if it is connected."""
+        if self._session is not None and not self._session.handshake.modern:
+            self._session.notify(method, params)
+
+    async def _tell(self, session: Session, method: str, params: Json) -> None:
+        try:
+            await session.tell(method, params)
+        except PeerTimeout as timeout:
+            raise DownstreamTimeout(self.name, str(timeout)) from None
+        except PeerClosed as closed:
+            raise DownstreamUnavailable(self.name, str(closed)) from None
+
     async def _ready(self) -> Session:
         """A session, waiting for the attempt under way or for one more.
 
@@ -274,6 +335,7 @@ class DownstreamServer:
             self._settings,
             self.entry.timeout_s or self._settings.call_idle_deadline_s,
             self.refresh,
+            lambda uri: self._on_updated(self, uri),
         )
         try:
             try:
@@ -398,8 +460,26 @@ class DownstreamServer:
             self._on_change(self, changed)
 
     async def _listen(self, session: Session) -> None:
+        """Have the server announce its changes: with a stream in the modern era, else as it was asked."""
         try:
-            await session.listen()
+            if not session.handshake.modern:
+                if self._log_level is not None and _logs(session):
+                    await session.tell("logging/setLevel", {"level": self._log_level})
+                for uri in sorted(self._uris):
+                    await session.tell("resources/subscribe", {"uri": uri})
+                return
+            while True:
+                self._uris_changed.clear()
+                listening = asyncio.ensure_future(session.listen(sorted(self._uris)))
+                changing = asyncio.ensure_future(self._uris_changed.wait())
+                try:
+                    await asyncio.wait({listening, changing}, return_when=asyncio.FIRST_COMPLETED)
+                    if not changing.done():
+                        listening.result()
+                        await changing  # it listens to nothing yet
+                finally:
+                    listening.cancel()
+                    changing.cancel()
         except (RpcError, PeerTimeout) as error:
             log.debug("the server announces no changes", extra={"server": self.name, "error": str(error)})
         except PeerClosed:
@@ -445,3 +525,7 @@ class DownstreamServer:
                 await self._wanted.wait()
         except TimeoutError:
             pass
+
+
+def _logs(session: Session) -> bool:
+    return not session.handshake.modern and "logging" in session.handshake.capabilities

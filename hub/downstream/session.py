@@ -8,7 +8,8 @@ the caller it belongs to, or refuses it: nobody gets another's messages.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 
 from hub.calls import Call, Json
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 LIST_PAGES_MAX = 1000
 """A server that pages on for longer is taken to be broken."""
 
+ROUNDS_MAX = 32
+"""A server that asks for input more often in one call is taken to be broken."""
+
 LISTEN_S = 10 * 365 * 86_400.0
 """A `subscriptions/listen` request is answered when the conversation ends; its wait is never the limit."""
 
@@ -54,6 +58,7 @@ class Session:
         settings: Deadlines and bounds.
         call_idle_deadline_s: How long a call may stay silent.
         on_stale: Takes the methods of lists that the server says have changed.
+        on_updated: Takes the URI of a subscribed resource that has changed.
     """
 
     handshake: Handshake
@@ -65,11 +70,14 @@ class Session:
         settings: DownstreamSettings,
         call_idle_deadline_s: float,
         on_stale: Callable[[tuple[str, ...]], None],
+        on_updated: Callable[[str], None],
     ) -> None:
         self._name = name
         self._settings = settings
         self._call_idle_deadline_s = call_idle_deadline_s
         self._on_stale = on_stale
+        self._on_updated = on_updated
+        self._listens = 0
         self.calls: set[Call] = set()
 
     async def open(self, link: Link, era: Era | None) -> None:
@@ -99,31 +107,77 @@ class Session:
         meta = {key: value for key, value in call.meta.items() if key not in CONNECTION_META_KEYS}
         if self.handshake.modern:
             meta |= envelope(dict(call.capabilities))
+            if call.log_level is not None:
+                meta[LOG_LEVEL_META_KEY] = call.log_level
         else:
             meta.pop(LOG_LEVEL_META_KEY, None)
         if meta:
             params = {**params, "_meta": meta}
         elif "_meta" in params:
             params = {key: value for key, value in params.items() if key != "_meta"}
+        self.calls.add(call)
+        call_token = current_call.set(call)
+        try:
+            result = await self._send(call, method, params)
+            if self.handshake.modern and not call.modern and result.get("resultType") == "input_required":
+                return await self._drive_rounds(call, method, params, result)
+            return result
+        finally:
+            current_call.reset(call_token)
+            self.calls.discard(call)
+
+    async def _send(self, call: Call, method: str, params: Json) -> Json:
         token = call.progress_token
 
         def on_progress(report: Json) -> None:
             call.notify("notifications/progress", {**report, "progressToken": token})
 
-        self.calls.add(call)
-        call_token = current_call.set(call)
-        try:
-            return await self._link.peer.request(
-                method,
-                params,
-                idle_deadline_s=self._call_idle_deadline_s,
-                total_deadline_s=self._settings.call_total_deadline_s,
-                on_progress=None if token is None else on_progress,
-                headers=self._link.headers_for(method, params),
-            )
-        finally:
-            current_call.reset(call_token)
-            self.calls.discard(call)
+        return await self._link.peer.request(
+            method,
+            params,
+            idle_deadline_s=self._call_idle_deadline_s,
+            total_deadline_s=self._settings.call_total_deadline_s,
+            on_progress=None if token is None else on_progress,
+            headers=self._link.headers_for(method, params),
+        )
+
+    async def _drive_rounds(self, call: Call, method: str, params: Json, result: Json) -> Json:
+        """Put a modern server's questions to a legacy caller, round by round, until it has its result.
+
+        Raises:
+            RpcError: The caller cannot be asked, or the server asks without end.
+        """
+        for _ in range(ROUNDS_MAX):
+            questions = result.get("inputRequests")
+            answers: Json = {}
+            for key, question in (questions if isinstance(questions, dict) else {}).items():
+                answers[key] = await self._ask(
+                    call, str(question.get("method")), question.get("params") or {}
+                )
+            params = {**params, "inputResponses": answers}
+            params.pop("requestState", None)
+            if result.get("requestState") is not None:
+                params["requestState"] = result["requestState"]
+            result = await self._send(call, method, params)
+            if result.get("resultType") != "input_required":
+                return result
+        raise _refusal(INVALID_REQUEST, f"the server asked for input {ROUNDS_MAX} times in one call")
+
+    async def _ask(self, call: Call, method: str, params: Json) -> Json:
+        """Put a server's question to the caller it belongs to.
+
+        Raises:
+            RpcError: The caller did not declare that it can answer, or its answer was an error.
+        """
+        capability = PUSH_CAPABILITIES.get(method)
+        if capability is None:
+            raise _refusal(METHOD_NOT_FOUND, f"a client has no method {method!r}")
+        if capability not in call.capabilities or call.ask is None:
+            raise _refusal(METHOD_NOT_FOUND, f"the caller did not declare {capability!r}")
+        if not call.modern and params.get("mode") == "url":
+            # Legacy clients tell url elicitations apart by an id that the modern era has no use for.
+            params = {"elicitationId": secrets.token_hex(8), **params}
+        return await call.ask(method, params)
 
     async def fetch(self, method: str) -> list[Json]:
         """All items of one list, over all its pages; empty when the server has no such list.
@@ -159,28 +213,46 @@ class Session:
             params = {**params, "cursor": cursor}
         raise DownstreamError(self._name, f"its {method} has pages without end")
 
-    async def listen(self) -> None:
-        """Ask a modern server for its changes, for as long as the conversation lasts.
+    async def listen(self, uris: Sequence[str]) -> None:
+        """Ask a modern server for its changes, for as long as the conversation lasts or until cancelled.
+
+        Args:
+            uris: The resources whose updates are wanted.
 
         Raises:
             RpcError: The server has no such stream; its lists are then taken as they were.
             PeerClosed: The conversation ended.
         """
-        wanted = {
+        wanted: Json = {
             filter_: True
             for notification, filter_ in LISTEN_FILTERS.items()
             if self._announces(LIST_CAPABILITIES[LIST_CHANGED[notification][0]])
         }
-        if not self.handshake.modern or not wanted:
+        if uris:
+            wanted["resourceSubscriptions"] = list(uris)
+        if not wanted:
             return
+        self._listens += 1
         params: Json = {"notifications": wanted, "_meta": envelope({})}
         await self._link.peer.request(
             "subscriptions/listen",
             params,
             idle_deadline_s=LISTEN_S,
             headers=self._link.headers_for("subscriptions/listen", params),
-            request_id="listen-1",
+            request_id=f"listen-{self._listens}",
         )
+
+    async def tell(self, method: str, params: Json) -> None:
+        """Send a legacy server a request of the hub's own, such as `resources/subscribe`.
+
+        Raises:
+            RpcError, PeerTimeout, PeerClosed: It failed.
+        """
+        await self._link.peer.request(method, params, idle_deadline_s=self._settings.list_deadline_s)
+
+    def notify(self, method: str, params: Json | None = None) -> None:
+        """Send the server a notification."""
+        self._link.peer.notify(method, params)
 
     def _announces(self, capability: str) -> bool:
         declared = self.handshake.capabilities.get(capability)
@@ -191,34 +263,31 @@ class Session:
     async def on_request(self, request: Request) -> Json:
         if request.method == "ping":
             return {}
-        capability = PUSH_CAPABILITIES.get(request.method)
-        if capability is None:
-            raise RpcError(
-                {"code": METHOD_NOT_FOUND, "message": f"a client has no method {request.method!r}"}
-            )
+        if request.method not in PUSH_CAPABILITIES:
+            raise _refusal(METHOD_NOT_FOUND, f"a client has no method {request.method!r}")
         call = self._owner()
         if call is None:
-            raise RpcError(
-                {
-                    "code": INVALID_REQUEST,
-                    "message": f"{request.method} cannot be attributed to one of the {len(self.calls)} callers "
-                    "of this server, so it was put to none of them",
-                }
+            callers = len(self.calls)
+            raise _refusal(
+                INVALID_REQUEST,
+                f"{request.method} cannot be attributed to one of the {callers} callers of this server, "
+                "so it was put to none of them",
             )
-        if capability not in call.capabilities or call.ask is None:
-            raise RpcError(
-                {"code": METHOD_NOT_FOUND, "message": f"the caller did not declare {capability!r}"}
-            )
-        return await call.ask(request.method, request.params)
+        return await self._ask(call, request.method, request.params)
 
     def on_notification(self, method: str, params: Json) -> None:
         stale = LIST_CHANGED.get(method)
         if stale is not None:
             self._on_stale(stale)
+        elif method == "notifications/resources/updated":
+            if isinstance(uri := params.get("uri"), str):
+                self._on_updated(uri)
+        elif (call := self._owner()) is None:
+            return  # it belongs to nobody, or to one of several: nobody gets another's messages
         elif method == "notifications/message":
-            call = self._owner()
-            if call is not None:
-                call.notify(method, params)
+            call.log(params)
+        else:
+            call.notify(method, params)
 
     def _owner(self) -> Call | None:
         """The call a push belongs to: the transport's word, else the only one there is."""
@@ -231,3 +300,7 @@ class Session:
 def _identified(item: object, method: str) -> bool:
     """Whether an item of a list has what it is called or read by; one without is of no use to anybody."""
     return isinstance(item, dict) and isinstance(item.get(LIST_IDS[method]), str)
+
+
+def _refusal(code: int, message: str) -> RpcError:
+    return RpcError({"code": code, "message": message})

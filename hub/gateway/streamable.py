@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hub import http_headers
-from hub.calls import Call, Caller, Json
+from hub.calls import Call, Json
 from hub.errors import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -41,7 +41,7 @@ from hub.gateway.http import (
 )
 from hub.jsonrpc import Peer, RequestId, decode, encode
 from hub.protocol import HANDSHAKE_VERSIONS, MODERN_VERSIONS, UNSUPPORTED_PROTOCOL_VERSION
-from hub.server import Client, McpServer, View, hops, read_envelope
+from hub.server import Client, McpServer, View, modern_call, read_envelope
 from hub.settings import HttpSettings
 from hub.sse import sse_frame
 
@@ -351,8 +351,7 @@ class StreamableHttp:
         def notify(method: str, params: Json) -> None:
             post.send({"jsonrpc": "2.0", "method": method, "params": params})
 
-        caller = Caller(envelope.client, self._view.face, self._view.project, hops(params))
-        return Call(caller, method, params, modern=True, capabilities=envelope.capabilities, notify=notify)
+        return modern_call(envelope, method, params, self._view, notify)
 
     async def _answer(self, call: Call, request_id: RequestId, post: PostStream) -> None:
         try:
