@@ -18,8 +18,9 @@ What is heavy, the memory and the agent, is opened by the first method that need
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -27,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hub.calls import Caller, Json
 from hub.channels import LineChannel
-from hub.errors import METHOD_NOT_FOUND, InvalidArguments, RpcError, UnknownName
+from hub.errors import METHOD_NOT_FOUND, DownstreamTimeout, InvalidArguments, RpcError, UnknownName
 from hub.jsonrpc import Peer, Request
 
 if TYPE_CHECKING:
@@ -84,6 +85,9 @@ class RunningHub(Protocol):
 
 REQUESTS_MAX = 32
 """How many requests one command may have running; it needs one."""
+
+STARTING_WAIT_S = 10.0
+"""How long a person's list of tools waits for servers that were never seen before."""
 
 ID_KINDS = {"rc_": "recall", "run_": "run", "ep_": "episode"}
 """What an id names, by how it begins."""
@@ -239,15 +243,22 @@ class ControlConnection:
 
     async def _tools_list(self, request: Request) -> Json:
         wanted = _read(ToolsList, request).server
-        tools = await self._hub.router.listing("tools/list")
+        tools = await self._hub.router.listing("tools/list", wait_s=STARTING_WAIT_S)
         if wanted is not None:
             tools = [tool for tool in tools if self._hub.router.resolve(tool["name"])[0].name == wanted]
-        return {"tools": tools}
+        starting = [server["name"] for server in self._hub.servers()["servers"] if _is_starting(server)]
+        return {"tools": tools, "starting": starting}
 
     async def _tools_show(self, request: Request) -> Json:
         router = self._hub.router
-        tools = await router.listing("tools/list")
-        meant = router.resolve(_read(ToolsShow, request).name)
+        name = _read(ToolsShow, request).name
+        tools: Sequence[Json] = router.tools()
+        try:
+            meant = router.resolve(name)
+        except UnknownName:
+            # A person has just added a server, or started the hub, and means what is still starting.
+            tools = await router.listing("tools/list", wait_s=STARTING_WAIT_S)
+            meant = router.resolve(name)
         return next(tool for tool in tools if router.resolve(tool["name"]) == meant)
 
     async def _tools_search(self, request: Request) -> Json:
@@ -266,13 +277,19 @@ class ControlConnection:
                 params["message"] = message
             request.peer.notify("notifications/progress", params)
 
-        return await self._hub.router.call_tool(
-            self._caller,
-            asked.name,
-            asked.arguments,
-            deadline_s=asked.deadline_s,
-            on_progress=None if token is None else report,
-        )
+        try:
+            return await self._hub.router.call_tool(
+                self._caller,
+                asked.name,
+                asked.arguments,
+                deadline_s=asked.deadline_s,
+                on_progress=None if token is None else report,
+            )
+        except TimeoutError:
+            server = self._hub.router.resolve(asked.name)[0].name
+            raise DownstreamTimeout(
+                server, f"{asked.name} took longer than {asked.deadline_s:g} s and was told to stop"
+            ) from None
 
     async def _servers_list(self, request: Request) -> Json:
         return self._hub.servers()
@@ -346,6 +363,9 @@ class ControlConnection:
 
     async def _memory_stats(self, request: Request) -> Json:
         memory = await self._hub.memory()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STARTING_WAIT_S):
+                await memory.ready()
         return as_object(await memory.stats())
 
     def _scopes(self, scope: str | None) -> list[Scope] | None:
@@ -406,6 +426,11 @@ def open_channel(hub: RunningHub, caller: Caller, message_bytes_max: int) -> Lin
     channel = LineChannel(message_bytes_max)
     channel.receiver = Peer(channel, ControlConnection(hub, caller), requests_max=REQUESTS_MAX)
     return channel
+
+
+def _is_starting(server: Json) -> bool:
+    """Whether a server is connecting and nothing is known of it yet."""
+    return server["state"] == "connecting" and not server["tools"]
 
 
 def as_object(result: object) -> Json:

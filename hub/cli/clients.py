@@ -1,140 +1,150 @@
-"""`hub install`, `uninstall` and `import`: the hub in other programs' configurations."""
+"""`hub install`, `uninstall`, `import`: the hub in the configurations of other programs."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hub.calls import Json
+from hub.cli import views
 from hub.cli.invocation import Invocation, command
+from hub.place import HOME_VARIABLE
+
+if TYPE_CHECKING:
+    from hub.install import Change
 
 CLIENT = Annotated[
-    str,
-    typer.Argument(
-        help="cursor, claude-desktop, claude-code, codex, gemini-cli or vscode.", metavar="CLIENT"
-    ),
+    str | None,
+    typer.Argument(metavar="[CLIENT]", help="The program; without one they are listed.", show_default=False),
 ]
+NAME = Annotated[str, typer.Option("--name", "-n", help="What the hub is called there.")]
 PROJECT = Annotated[
     Path | None,
-    typer.Option("--project", metavar="DIR", help="In this project's file; else in yours for all projects."),
+    typer.Option("--project", metavar="DIR", help="Only for this project, not for every project of yours."),
 ]
-NAME = Annotated[str, typer.Option("--name", help="What the hub is called there.")]
 DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Change nothing, and show what would change.")]
 
 
 def add_to(root: typer.Typer) -> None:
     """Add the commands to the tree."""
-    command(root, "install", rich_help_panel="Set up")(install)
-    command(root, "uninstall", rich_help_panel="Set up")(uninstall)
-    command(root, "import", rich_help_panel="Set up")(import_)
+    panel = "For clients"
+    command(root, "install", rich_help_panel=panel)(install)
+    command(root, "uninstall", rich_help_panel=panel)(uninstall)
+    command(root, "import", rich_help_panel=panel)(import_servers)
 
 
 def install(
     invocation: Invocation,
-    client: CLIENT,
+    client: CLIENT = None,
     name: NAME = "hub",
     project: PROJECT = None,
     dry_run: DRY_RUN = False,
 ) -> None:
-    """Put the hub into a client's configuration; the rest of its file stays as it is.
+    """Add the hub to a client's configuration; what else stands there stays as it is.
 
-    A `--home` or `--mcp-config` given here goes into the entry.
+    With --home or --mcp-config the client gets that hub.
     """
+    from hub import install as installing
     from hub.clients import Person, client_named
-    from hub.install import install as put_in
 
-    change = put_in(
+    if client is None:
+        _list_clients(invocation)
+        return
+    change = installing.install(
         client_named(client),
         Person(),
         name=name,
-        options=_hub_options(invocation),
+        options=_options(invocation),
         project=project,
         dry_run=dry_run,
     )
-    invocation.show(_answer(change, dry_run), _changed("in"))
+    invocation.show(_change(change, dry_run), views.installed)
 
 
 def uninstall(
     invocation: Invocation,
-    client: CLIENT,
+    client: CLIENT = None,
     name: NAME = "hub",
     project: PROJECT = None,
     dry_run: DRY_RUN = False,
 ) -> None:
     """Take the hub out of a client's configuration."""
+    from hub import install as installing
     from hub.clients import Person, client_named
-    from hub.install import uninstall as take_out
 
-    change = take_out(client_named(client), Person(), name=name, project=project, dry_run=dry_run)
-    invocation.show(_answer(change, dry_run), _changed("out of"))
+    if client is None:
+        _list_clients(invocation)
+        return
+    change = installing.uninstall(client_named(client), Person(), name=name, project=project, dry_run=dry_run)
+    invocation.show(_change(change, dry_run), views.uninstalled)
 
 
-def import_(
-    invocation: Invocation, client: CLIENT, project: PROJECT = None, dry_run: DRY_RUN = False
+def import_servers(
+    invocation: Invocation,
+    client: CLIENT = None,
+    project: PROJECT = None,
+    dry_run: DRY_RUN = False,
 ) -> None:
-    """Copy a client's servers into the hub's file; the client keeps its own."""
+    """Copy a client's servers into the hub's mcp.json; the client keeps its own."""
+    from hub import install as installing
     from hub.clients import Person, client_named
-    from hub.install import import_servers
 
-    place = invocation.approved_place()
-    target = place.servers_file or place.home.servers_file
-    done = import_servers(client_named(client), Person(), target, project=project, dry_run=dry_run)
-    answer = {
+    if client is None:
+        _list_clients(invocation)
+        return
+    found = invocation.approved_place()
+    servers_file = found.servers_file or found.home.servers_file
+    done = installing.import_servers(
+        client_named(client), Person(), servers_file, project=project, dry_run=dry_run
+    )
+    answer: Json = {
         "from": str(done.file),
-        "to": str(target),
+        "file": str(servers_file),
         "added": list(done.added),
         "skipped": dict(done.skipped),
         "dry_run": dry_run,
     }
-    invocation.show(answer, _imported)
+    invocation.show(answer, views.imported)
 
 
-def _hub_options(invocation: Invocation) -> list[str]:
+def _list_clients(invocation: Invocation) -> None:
+    from hub.clients import CLIENTS, Person, present_clients
+
+    person = Person()
+    present = present_clients(person)
+    answer: Json = {
+        "clients": [
+            {
+                "name": client.name,
+                "title": client.title,
+                "file": str(client.where(person)),
+                "present": client in present,
+            }
+            for client in CLIENTS
+        ]
+    }
+    invocation.show(answer, views.clients)
+
+
+def _options(invocation: Invocation) -> list[str]:
+    """What `hub mcp` must be told to find this hub: a client starts it anywhere, with few variables."""
     options: list[str] = []
-    if invocation.home_option is not None:
-        options += ["--home", str(invocation.home_option.expanduser().absolute())]
-    if invocation.servers_file_option is not None:
-        options += ["--mcp-config", str(invocation.servers_file_option.expanduser().absolute())]
+    home = invocation.home_option or os.environ.get(HOME_VARIABLE)
+    for option, path in (("--home", home), ("--mcp-config", invocation.servers_file_option)):
+        if path:
+            options += [option, str(Path(path).expanduser().absolute())]
     return options
 
 
-def _answer(change: Any, dry_run: bool) -> Json:
+def _change(change: Change, dry_run: bool) -> Json:
     return {
         "client": change.client,
         "file": str(change.file),
         "changed": change.changed,
-        "backup": str(change.backup) if change.backup else None,
+        "backup": None if change.backup is None else str(change.backup),
         "diff": change.diff,
         "dry_run": dry_run,
     }
-
-
-def _changed(direction: str) -> Any:
-    def view(console: Any, answer: Json) -> None:
-        from rich.markup import escape
-
-        client, file = answer["client"], escape(answer["file"])
-        if not answer["changed"]:
-            console.print(f"Nothing to change for {client}: {file}")
-            return
-        if answer["dry_run"]:
-            console.print(f"This would change in {file}:")
-            console.print(escape(answer["diff"]))
-            return
-        console.print(f"The hub is {direction} {file}. Restart {client} to see it.")
-        if answer["backup"]:
-            console.print(f"The file as it was: {escape(answer['backup'])}", style="dim")
-
-    return view
-
-
-def _imported(console: Any, answer: Json) -> None:
-    from rich.markup import escape
-
-    would = "Would take" if answer["dry_run"] else "Took"
-    names = ", ".join(map(escape, answer["added"])) or "nothing"
-    console.print(f"{would} over from {escape(answer['from'])} into {escape(answer['to'])}: {names}")
-    for name, why in answer["skipped"].items():
-        console.print(f"Left out {escape(name)}: {escape(why)}", style="dim")

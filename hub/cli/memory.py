@@ -126,4 +126,4 @@ async def stats(invocation: Invocation) -> None:
     """How much is remembered, and what was learned."""
     async with invocation.hub() as hub:
         answer = await hub.request("hub/memory.stats", {})
-    invocation.show(answer, views.facts)
+    invocation.show(answer, views.memory_stats)

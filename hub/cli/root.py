@@ -61,6 +61,7 @@ def mcp() -> None:
     raise AssertionError("`hub mcp` never comes here: `hub.__main__` hands it to the attachment")
 
 
+clients.add_to(app)
 lifecycle.add_to(app)
 turns.add_to(app)
 tools.add_to(app)

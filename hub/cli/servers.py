@@ -148,12 +148,15 @@ def _pairs(words: list[str], option: str) -> dict[str, str]:
 
 
 def _added(console: Any, answer: Json) -> None:
-    console.print(f"Added [cyan]{views.plain(answer['server'])}[/] to {views.plain(answer['file'])}.")
-    console.print(f"[dim]Try it: hub servers test {views.plain(answer['server'])}[/]")
+    name, file = views.plain(answer["server"]), views.plain(answer["file"])
+    console.print(
+        f"Added [cyan]{name}[/] to {file}; a hub that runs takes it up in a second.", soft_wrap=True
+    )
+    console.print(f"[dim]Try it: hub servers test {name}[/]")
 
 
 def _said(sentence: str) -> Any:
     def view(console: Any, answer: Json) -> None:
-        console.print(views.plain(sentence.format(**answer)))
+        console.print(views.plain(sentence.format(**answer)), soft_wrap=True)
 
     return view

@@ -80,6 +80,8 @@ def tools(console: Console, answer: Json) -> None:
         rows.add_row(plain(definition["name"]), plain(first_line(definition.get("description"))))
     console.print(rows)
     _count(console, len(answer["tools"]), "tool")
+    if answer.get("starting"):
+        console.print(f"{mark('warning')} still starting: {plain(', '.join(answer['starting']))}")
 
 
 def tools_found(console: Console, answer: Json) -> None:
@@ -178,39 +180,40 @@ def progress_line(progress: Json) -> str:
 
 
 def servers(console: Console, answer: Json) -> None:
-    listed = answer["servers"]
-    if not listed:
-        console.print(f"No servers in {plain(answer.get('file', 'mcp.json'))}.")
-        console.print("[dim]Add one: hub servers add NAME -- COMMAND ARGS…   or: hub servers add NAME URL[/]")
-        return
     rows = table(
         "",
         ("server", {"style": "cyan", "no_wrap": True}),
         ("state", {"no_wrap": True}),
         ("tools", {"justify": "right"}),
+        ("calls", {"justify": "right"}),
         "what it is, or what is wrong",
     )
-    for server in listed:
-        problem = server.get("problem")
+    for server in answer["servers"]:
         rows.add_row(
-            mark(_server_mark(server)),
+            mark(_SERVER_MARKS.get(server["state"], "warning")),
             plain(server["name"]),
-            plain(server.get("state", "")),
-            "" if server.get("tools") is None else str(server["tools"]),
-            plain(problem or server.get("description") or server.get("title") or server.get("transport", "")),
+            plain(server["state"]),
+            str(server["tools"]),
+            _calls(server),
+            plain(server["problem"] or _target(server)),
         )
     console.print(rows)
-    for problem in answer.get("problems") or ():
-        console.print(f"{mark('warning')} {plain(problem)}")
+    for problem in answer["problems"]:
+        console.print(f"{mark('warning')} {plain(problem)}", soft_wrap=True)
 
 
-def _server_mark(server: Json) -> str:
-    state = server.get("state")
-    if state in ("ready", "connected", "idle", "up"):
-        return "ok"
-    if state in ("disabled", "off"):
-        return "off"
-    return "error" if server.get("problem") else "warning"
+def _calls(server: Json) -> str:
+    failures = server["failures"]
+    return f"{server['calls']:,}{f', {failures:,} failed' if failures else ''}"
+
+
+def _target(server: Json) -> str:
+    """What is started or reached; of a program only its name."""
+    target = str(server["target"])
+    return target if "://" in target else target.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+_SERVER_MARKS = {"ready": "ok", "idle": "ok", "down": "error", "disabled": "off", "stopped": "off"}
 
 
 # -- memory
@@ -283,6 +286,30 @@ def forgotten(console: Console, answer: Json) -> None:
     _count(console, len(answer["forgotten"]), "episode", "forgotten")
     for episode_id in answer["unknown"]:
         console.print(f"{mark('warning')} there is no episode {plain(episode_id)}")
+
+
+def memory_stats(console: Console, answer: Json) -> None:
+    scopes, judgements = answer["episodes"], answer["judgements"]
+    count = sum(scopes.values())
+    search = f"{answer['embedder']}, index {answer['index']}" if answer["embedder"] else "by words alone"
+    judged = f"{answer['judged']} episodes, by {sum(judgements.values())} judgements"
+    if answer["value_mean"] is not None:
+        judged += f", mean value {answer['value_mean']:.2f}"
+    facts(console, {"episodes": f"{count:,}", "searched with": search, "judged": judged})
+    if answer["degraded"]:
+        console.print(f"{mark('warning')} {plain(answer['degraded'])}", soft_wrap=True)
+    if scopes:
+        rows = table("scope", ("episodes", {"justify": "right"}))
+        for scope, number in sorted(scopes.items(), key=lambda item: -item[1]):
+            rows.add_row(plain(scope), f"{number:,}")
+        console.print()
+        console.print(rows)
+    if answer["most_helpful"]:
+        rows = table("most helpful", ("q", {"justify": "right"}))
+        for episode_id, q_value in answer["most_helpful"]:
+            rows.add_row(plain(episode_id), f"{q_value:.2f}")
+        console.print()
+        console.print(rows)
 
 
 def _episode_text(episode: Json) -> str:
@@ -416,14 +443,19 @@ def status(console: Console, answer: Json) -> None:
             f"No hub runs for {plain(answer['home'])}. Clients and commands start it when they need it."
         )
         return
-    listed = answer.get("servers") or []
+    clients = answer["clients"]
     facts(
         console,
-        {key: value for key, value in answer.items() if key not in ("running", "servers", "problems")},
+        {
+            "hub": f"{answer['version']}, process {answer['pid']}, up {duration(answer['uptime_s'])}",
+            "home": answer["home"],
+            "clients": clients,
+            "tools": answer["tools"],
+            "model": answer["model"] or "none set",
+        },
     )
-    if listed:
-        console.print()
-        servers(console, {"servers": listed, "problems": answer.get("problems")})
+    console.print()
+    servers(console, answer)
 
 
 def stopped(console: Console, answer: Json) -> None:
@@ -478,3 +510,56 @@ def skills_checked(console: Console, answer: Json) -> None:
     if not answer["problems"]:
         count = len(answer["checked"])
         console.print(f"{mark('ok')} {count} skill{'' if count == 1 else 's'} checked, nothing wrong")
+
+
+# -- clients
+
+
+def clients(console: Console, answer: Json) -> None:
+    rows = table("", ("client", {"style": "cyan", "no_wrap": True}), "", ("its file", {"style": "dim"}))
+    for client in answer["clients"]:
+        sign = mark("ok" if client["present"] else "off")
+        rows.add_row(sign, plain(client["name"]), plain(client["title"]), plain(client["file"]))
+    console.print(rows)
+    console.print("[dim]hub install CLIENT adds the hub, hub import CLIENT takes its servers over[/]")
+
+
+def installed(console: Console, answer: Json) -> None:
+    if not answer["changed"]:
+        console.print(
+            f"{plain(answer['client'])} has the hub already ({plain(answer['file'])}).", soft_wrap=True
+        )
+        return
+    _diff(console, answer)
+    if not answer["dry_run"]:
+        console.print(f"{mark('ok')} {plain(answer['client'])} has the hub: restart it to see the tools.")
+
+
+def uninstalled(console: Console, answer: Json) -> None:
+    if not answer["changed"]:
+        console.print(f"{plain(answer['client'])} has no hub ({plain(answer['file'])}).", soft_wrap=True)
+        return
+    _diff(console, answer)
+    if not answer["dry_run"]:
+        console.print(f"{mark('ok')} {plain(answer['client'])} has no hub any more.")
+
+
+def imported(console: Console, answer: Json) -> None:
+    word = "would be added to" if answer["dry_run"] else "added to"
+    for name in answer["added"]:
+        console.print(f"{mark('ok')} {plain(name)} {word} {plain(answer['file'])}", soft_wrap=True)
+    for name, why in answer["skipped"].items():
+        console.print(f"{mark('off')} {plain(name)} {plain(why)}", soft_wrap=True)
+    if not answer["added"] and not answer["skipped"]:
+        console.print(f"There are no servers in {plain(answer['from'])}.", soft_wrap=True)
+
+
+def _diff(console: Console, answer: Json) -> None:
+    console.print(f"[bold]{plain(answer['file'])}[/]", soft_wrap=True)
+    for line in answer["diff"].splitlines():
+        style = "green" if line.startswith("+") else "red" if line.startswith("-") else "dim"
+        console.print(f"[{style}]{plain(line)}[/]", soft_wrap=True)
+    if answer["backup"]:
+        console.print(f"[dim]what was there before: {plain(answer['backup'])}[/]", soft_wrap=True)
+    if answer["dry_run"]:
+        console.print("[dim]nothing was changed[/]")

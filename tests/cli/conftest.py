@@ -46,6 +46,7 @@ class Bench:
     """A server with a tool for each way a call can end."""
 
     name = "bench"
+    absence = None
 
     def __init__(self) -> None:
         self.settled = asyncio.Event()
@@ -103,8 +104,12 @@ class Hub:
         return {
             "version": "0",
             "home": str(self.home.root),
+            "pid": os.getpid(),
+            "uptime_s": 1.0,
             "clients": 1,
-            "servers": self.servers()["servers"],
+            "tools": len(self.router.tools()),
+            "model": None,
+            **self.servers(),
         }
 
     def stop(self) -> None:
@@ -129,9 +134,10 @@ class Hub:
         raise RpcError({"code": -32000, "message": "there is no agent in this hub"})
 
     def servers(self) -> Json:
+        bench = {"name": "bench", "state": "ready", "tools": 4, "calls": 0, "failures": 0}
         return {
             "file": "mcp.json",
-            "servers": [{"name": "bench", "state": "ready", "tools": 4}],
+            "servers": [{**bench, "problem": None, "target": "a bench"}],
             "problems": [],
         }
 
