@@ -95,7 +95,9 @@ def test_a_stopped_hub_leaves_nothing_behind(run: Run, base: Home) -> None:
 
 
 def test_variables_that_a_client_passed_in_vain_are_named_without_their_values(run: Run) -> None:
-    client = run(OPENAI_API_KEY="sk-secret", LITELLM_PROXY_URL="http://x", HUB_MODEL="gpt", HUB_TOOL_NAMES="bare")
+    client = run(
+        OPENAI_API_KEY="sk-secret", LITELLM_PROXY_URL="http://x", HUB_MODEL="gpt", HUB_TOOL_NAMES="bare"
+    )
     initialize(client)
     words = said(client)
     assert "HUB_MODEL, LITELLM_PROXY_URL, OPENAI_API_KEY" in words
@@ -184,7 +186,9 @@ def test_an_embedded_hub_keeps_others_out_and_says_so(run: Run, base: Home) -> N
 
 def test_the_way_to_the_socket_is_standard_library_only() -> None:
     program = "import sys; before = set(sys.modules); import hub.attach; print(*set(sys.modules) - before)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
+    )
     foreign = {name.partition(".")[0] for name in done.stdout.split()} - sys.stdlib_module_names - {"hub"}
     assert foreign == set()
     assert not {"asyncio", "subprocess", "logging", "typing_extensions"} & set(done.stdout.split())

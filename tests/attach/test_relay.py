@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -249,6 +250,33 @@ def test_all_attachments_meet_again_at_one_new_hub(attach: Attach, home: Home) -
     kill_hub(home)
     assert {client.receive()["method"] for client in clients} == {"notifications/tools/list_changed"}
     assert len({client.call("surroundings")["pid"] for client in clients}) == 1
+
+
+def test_every_request_is_answered_once_however_often_the_hub_is_killed(attach: Attach, home: Home) -> None:
+    clients = [attach() for _ in range(3)]
+    for client in clients:
+        client.open()
+    answered, failed = 0, 0
+    for kills in range(4):
+        sent = {
+            client: [client.send("tools/call", {"name": "echo"}) for _ in range(200)] for client in clients
+        }
+        with contextlib.suppress(
+            AssertionError, ProcessLookupError
+        ):  # between two hubs there is none to kill
+            kill_hub(home)
+        for client in clients:
+            sent[client] += [client.send("tools/call", {"name": "echo"}) for _ in range(20)]
+        for client, request_ids in sent.items():
+            waiting = set(request_ids)
+            while waiting:
+                message = client.receive()
+                if "id" in message:
+                    waiting.remove(message["id"])
+                    answered += "result" in message
+                    failed += "error" in message
+        assert answered + failed == (kills + 1) * len(clients) * 220
+    assert answered > 0
 
 
 # -- the hub cannot start
