@@ -102,7 +102,8 @@ class Session:
         """
         if len(self.calls) >= self._settings.calls_max:
             raise Busy(
-                f"server {self._name!r}: {self._settings.calls_max} calls are in flight; wait for one to finish"
+                f"server {self._name!r}: {self._settings.calls_max} calls are in flight, which is the most that "
+                "downstream.calls_max allows; wait for one to finish"
             )
         meta = {key: value for key, value in call.meta.items() if key not in CONNECTION_META_KEYS}
         if self.handshake.modern:

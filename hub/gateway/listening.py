@@ -104,7 +104,8 @@ async def open_gateway(hub: Hub, host: str | None, port: int | None, auth: bool)
     port = settings.port if port is None else port
     if not is_loopback(host) and not (auth and settings.auth):
         raise ConfigError(
-            f"{host} can be reached from other machines, so it needs the key: drop --no-auth, and http.auth = false"
+            f"{host} can be reached from other machines, so it needs the key: "
+            "drop --no-auth, and `auth = false` in [http] of hub.toml"
         )
     key = read_key(hub.home.key_file) if auth and settings.auth else None
     guard = Guard(host, settings.allowed_hosts, settings.allowed_origins, key)
