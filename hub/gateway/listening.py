@@ -9,25 +9,37 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import uvicorn
 
 from hub.calls import Json
 from hub.errors import ConfigError
-from hub.gateway.api import Api
+from hub.gateway.api import Api, ApiHub
 from hub.gateway.guard import Guard, Refusal, is_loopback, read_key
 from hub.gateway.http import Receive, Scope, Send, respond_problem
 from hub.gateway.legacy_sse import LegacySse
 from hub.gateway.streamable import StreamableHttp
-from hub.server import View
-
-if TYPE_CHECKING:
-    from hub.app import Hub
+from hub.home import Home
+from hub.server import McpServer, View
 
 log = logging.getLogger(__name__)
 
 Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class ServedHub(ApiHub, Protocol):
+    """What the HTTP faces need of a running hub."""
+
+    @property
+    def home(self) -> Home: ...
+
+    @property
+    def server(self) -> McpServer: ...
+
+    def note_http_clients(self, change: int) -> None:
+        """An HTTP connection that counts as a client came (1) or went (-1)."""
+        ...
 
 
 class _Server(uvicorn.Server):
@@ -46,7 +58,7 @@ class Faces:
         guard: Turns away who may not come in.
     """
 
-    def __init__(self, hub: Hub, guard: Guard) -> None:
+    def __init__(self, hub: ServedHub, guard: Guard) -> None:
         self._hub = hub
         self._guard = guard
         view = View(face="http")
@@ -85,7 +97,7 @@ class Faces:
 
 
 @asynccontextmanager
-async def open_gateway(hub: Hub, host: str | None, port: int | None, auth: bool) -> AsyncIterator[Json]:
+async def open_gateway(hub: ServedHub, host: str | None, port: int | None, auth: bool) -> AsyncIterator[Json]:
     """Open the HTTP faces until the context ends.
 
     Yields `url`, `mcp`, `sse`, `auth` (whether a key is asked for) and `key_file`.
