@@ -17,7 +17,7 @@ from typing import Any
 
 from dotenv import dotenv_values
 
-from hub import mcp_json
+from hub import mcp_json, telemetry
 from hub.calls import LOG_LEVELS, Call, Json, LogLevel
 from hub.catalog import Catalog
 from hub.downstream.opening import link_opener
@@ -234,6 +234,7 @@ class Fleet:
     def _read(self) -> ServersFile:
         port = self._settings.http.port
         file = mcp_json.load(self.servers_file, self.variables(), http_port=port)
+        telemetry.hide(secret for entry in file.entries for secret in entry.secrets)
         for problem in file.problems:
             level = logging.ERROR if problem.level == "error" else logging.WARNING
             log.log(level, "mcp.json has a problem", extra={"problem": str(problem)})

@@ -7,7 +7,7 @@ Modules log as Python does, `logging.getLogger(__name__)`, with facts in `extra`
 A line holds `time` (UTC), `level`, `logger`, `message`, the facts, and `traceback` when
 there is one. In the foreground the same goes to stderr, readable. Secrets are hidden
 before anything is written: those named in `.env` and in the environment, those that
-`mcp.json` turns out to hold (`Redactor.hide`), and whatever looks like one.
+`mcp.json` turns out to hold (`hide`), and whatever looks like one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Iterable
 from logging.handlers import RotatingFileHandler
 from typing import Any
 
@@ -36,9 +37,10 @@ _OTHERS_LEVEL = logging.WARNING
 """Libraries tell less than the hub: at `info` some of them log whole URLs."""
 
 _installed: list[logging.Handler] = []
+_redactor = Redactor()
 
 
-def configure(home: Home, settings: LogSettings, *, foreground: bool = False) -> Redactor:
+def configure(home: Home, settings: LogSettings, *, foreground: bool = False) -> None:
     """Send everything that is logged to the home's log; a second call replaces the first.
 
     Args:
@@ -46,20 +48,16 @@ def configure(home: Home, settings: LogSettings, *, foreground: bool = False) ->
         settings: Level, size and number of files.
         foreground: Whether a person watches stderr.
 
-    Returns:
-        What hides secrets; tell it those that are found later.
-
     Raises:
         ConfigError: the log cannot be written.
     """
-    redactor = Redactor()
-    redactor.hide(secret_values(os.environ))
-    redactor.hide(secret_values(dotenv_values(home.env_file)))
+    hide(secret_values(os.environ))
+    hide(secret_values(dotenv_values(home.env_file)))
     handlers: list[logging.Handler] = [_file_handler(home, settings)]
-    handlers[0].setFormatter(_JsonLines(redactor))
+    handlers[0].setFormatter(_JsonLines(_redactor))
     if foreground:
         handlers.append(logging.StreamHandler(sys.stderr))
-        handlers[1].setFormatter(_Readable(redactor))
+        handlers[1].setFormatter(_Readable(_redactor))
     shutdown()
     level = settings.level.upper()
     root = logging.getLogger()
@@ -69,7 +67,11 @@ def configure(home: Home, settings: LogSettings, *, foreground: bool = False) ->
     root.setLevel(logging.DEBUG if level == "DEBUG" else _OTHERS_LEVEL)
     logging.getLogger("hub").setLevel(level)
     logging.captureWarnings(True)
-    return redactor
+
+
+def hide(secrets: Iterable[str]) -> None:
+    """Keep these values out of the log from now on, for as long as the process lives."""
+    _redactor.hide(secrets)
 
 
 def shutdown() -> None:
