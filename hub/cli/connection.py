@@ -23,18 +23,39 @@ Report = Callable[[Json], None]
 
 
 class HubConnection:
-    """A conversation with a running hub.
+    """A conversation with the hub of a place, opened again when the hub was restarted in between.
+
+    Args:
+        place: Which home, and what a hub that is started serves.
+        start: Whether to start a hub when none runs.
 
     Attributes:
         greeting: What the hub said of itself: `version`, `pid`, `clients`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place, *, start: bool) -> None:
         self.greeting: Json = {}
+        self._place = place
+        self._start = start
         self._on_event: Report | None = None
-        self.channel = LineChannel(MESSAGE_BYTES_MAX)
-        self._peer = Peer(self.channel, self)
-        self.channel.receiver = self._peer
+        self._peer: Peer
+
+    async def open(self) -> None:
+        """Reach the hub.
+
+        Raises:
+            HubUnreachable: None runs, and none was or could be started.
+            ConfigError: The home cannot be used.
+        """
+        channel = LineChannel(MESSAGE_BYTES_MAX)
+        channel.receiver = self._peer = Peer(channel, self)
+        _, self.greeting = await local.connect(
+            self._place.home,
+            Hello("control", cwd=str(Path.cwd())),
+            lambda: channel,
+            start=self._start,
+            servers_file=self._place.servers_file,
+        )
 
     async def request(
         self,
@@ -58,6 +79,8 @@ class HubConnection:
             RpcError: The hub answered with an error.
             HubUnreachable: The hub went away, or took longer than the deadline.
         """
+        if self._peer.closed and self._start:
+            await self.open()
         self._on_event = on_event
         try:
             return await self._peer.request(
@@ -103,11 +126,8 @@ async def connect(place: Place, *, start: bool) -> AsyncIterator[HubConnection]:
         HubUnreachable: None runs, and none was or could be started.
         ConfigError: The home cannot be used.
     """
-    conversation = HubConnection()
-    hello = Hello("control", cwd=str(Path.cwd()))
-    _, conversation.greeting = await local.connect(
-        place.home, hello, lambda: conversation.channel, start=start, servers_file=place.servers_file
-    )
+    conversation = HubConnection(place, start=start)
+    await conversation.open()
     try:
         yield conversation
     finally:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hub.calls import Json
-from hub.cli import exits, views
+from hub.cli import exits, keyboard, views
 from hub.cli.invocation import Invocation, command, fail
 from hub.errors import HubError, InvalidArguments, RpcError
-from hub.rendezvous import HubUnreachable
 
 if TYPE_CHECKING:
     from hub.cli.connection import HubConnection
@@ -80,13 +78,11 @@ async def stdio(invocation: Invocation, session_id: SESSION = "default") -> None
     With --json each reply is one line of JSON.
     """
     async with invocation.hub() as hub:
-        async for line in _lines():
+        async for line in keyboard.lines():
             if not line.strip():
                 continue
             try:
                 turn = await _turn(hub, session_id, line.strip(), _ignore)
-            except HubUnreachable:
-                raise
             except (HubError, RpcError) as error:
                 # A turn that failed must not end the conversation: the next line may work.
                 if invocation.json:
@@ -107,7 +103,7 @@ async def repl(invocation: Invocation, session_id: SESSION = "default") -> None:
     async with invocation.hub() as hub:
         console.print("[dim]Type a message, /help, or Ctrl+D to leave.[/]")
         last: Json = {}
-        while (line := await _ask(f"{session_id}> ")) is not None:
+        while (line := await keyboard.ask(f"{session_id}> ")) is not None:
             word, _, rest = line.strip().partition(" ")
             rest = rest.strip()
             try:
@@ -138,8 +134,6 @@ async def repl(invocation: Invocation, session_id: SESSION = "default") -> None:
                         )
                         if last:
                             views.turn(console, last)
-            except HubUnreachable:
-                raise
             except (HubError, RpcError) as error:
                 invocation.say(f"hub: {error}")
 
@@ -195,21 +189,3 @@ async def _interruptible(turn: Any) -> Json:
     finally:
         with contextlib.suppress(NotImplementedError):
             loop.remove_signal_handler(signal.SIGINT)
-
-
-async def _ask(prompt: str) -> str | None:
-    """One line from the person; None when they are done."""
-    with contextlib.suppress(ImportError):
-        import readline  # noqa: F401  (gives `input` its line editing)
-    try:
-        return await asyncio.to_thread(input, prompt)
-    except EOFError:
-        sys.stdout.write("\n")
-        return None
-
-
-async def _lines() -> AsyncIterator[str]:
-    """Lines of stdin as they come; a thread reads, because a file cannot be waited for."""
-    loop = asyncio.get_running_loop()
-    while line := await loop.run_in_executor(None, sys.stdin.readline):
-        yield line

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from hub.builtin import BuiltinServer
 from hub.calls import Call, Caller, Json
 from hub.cli import main
 from hub.clock import SystemClock
@@ -42,15 +43,11 @@ def _tool(
     return {"name": name, "description": description, "inputSchema": schema, "annotations": annotations}
 
 
-class Bench:
+class Bench(BuiltinServer):
     """A server with a tool for each way a call can end."""
 
-    name = "bench"
-    absence = None
-
     def __init__(self) -> None:
-        self.settled = asyncio.Event()
-        self.settled.set()
+        super().__init__("bench", [])
 
     def items(self, method: str) -> Sequence[Json]:
         if method != "tools/list":

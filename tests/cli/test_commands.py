@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 
 import pytest
 
@@ -185,8 +186,12 @@ def test_a_server_that_fails_its_test_ends_with_1(cli: Cli) -> None:
 def test_stdio_answers_each_line_and_goes_on_after_a_turn_that_failed(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("hello\n\nagain\n"))
-    code, out, err = cli("stdio", "--json")
+    reading, writing = os.pipe()
+    os.write(writing, b"hello\n\nagain")
+    os.close(writing)
+    with os.fdopen(reading) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        code, out, err = cli("stdio", "--json")
     assert code == 0
     answers = [json.loads(line) for line in out.splitlines()]
     assert [answer["error"]["message"] for answer in answers] == ["there is no agent in this hub"] * 2
