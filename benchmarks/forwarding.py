@@ -117,10 +117,12 @@ class Forwarding:
         five = await field.five_servers()
         starting: list[tuple[str, Awaitable[System | list[System]]]] = [
             ("direct stdio", field.direct_stdio()),
+            ("direct stdio modern", field.direct_stdio(modern=True)),
             ("direct HTTP", field.direct_http()),
             ("direct HTTP modern", field.direct_http(modern=True)),
             ("raw forwarder", field.forwarder()),
             ("hub embedded", field.hub_embedded(five)),
+            ("hub embedded modern", field.hub_embedded(five, "embedded-modern", modern=True)),
             ("hub attached", field.hub_attached(five)),
             ("hub serve", field.hub_http(five)),
         ]
@@ -167,13 +169,20 @@ class Forwarding:
             )  # fmt: skip
 
         rows = [
-            row("embedded stdio", "hub embedded", "direct stdio", ("fastmcp stdio", "raw forwarder"), 1.7),
-            row("attached stdio", "hub attached", "direct stdio", (), 2.2),
+            row(
+                "embedded stdio, 2025-06-18",
+                "hub embedded",
+                "direct stdio",
+                ("fastmcp stdio", "raw forwarder"),
+                1.7,
+            ),
+            row("embedded stdio, 2026-07-28", "hub embedded modern", "direct stdio modern", (), 1.7),
+            row("attached stdio, 2025-06-18", "hub attached", "direct stdio", (), 2.2),
             row("HTTP, 2025-06-18", "hub HTTP", "direct HTTP", ("fastmcp HTTP",), 1.7),
             row("HTTP, 2026-07-28", "hub HTTP modern", "direct HTTP modern", (), 1.7),
         ]
         peers = {name: used for name, used in cpu.items() if not name.startswith("hub")}
-        faces = {"hub embedded", "hub attached", "hub HTTP", "hub HTTP modern"} & cpu.keys()
+        faces = {name for name in cpu if name.startswith("hub")}
         rows += [
             Row(
                 f"hub CPU per forwarded call, {face.removeprefix('hub ')}", "ms",
@@ -210,8 +219,15 @@ class Forwarding:
             )  # fmt: skip
 
         return [
-            row("embedded stdio", "hub embedded", "direct stdio", ("fastmcp stdio", "raw forwarder"), 0.9),
-            row("attached stdio", "hub attached", "direct stdio", (), 0.9),
+            row(
+                "embedded stdio, 2025-06-18",
+                "hub embedded",
+                "direct stdio",
+                ("fastmcp stdio", "raw forwarder"),
+                0.9,
+            ),
+            row("embedded stdio, 2026-07-28", "hub embedded modern", "direct stdio modern", (), 0.9),
+            row("attached stdio, 2025-06-18", "hub attached", "direct stdio", (), 0.9),
             row("HTTP, 2025-06-18", "hub HTTP", "direct HTTP", ("fastmcp HTTP",), 1.15),
             row("HTTP, 2026-07-28", "hub HTTP modern", "direct HTTP modern", (), 1.15),
         ]

@@ -161,9 +161,10 @@ class Field:
         remote = {"type": "http", "url": f"http://127.0.0.1:{port}/mcp"}
         return servers_file(self.folder / "five", {"called": entry(SDK_SERVER), "remote": remote, **idle})
 
-    async def direct_stdio(self, *options: str) -> System:
+    async def direct_stdio(self, *options: str, modern: bool = False) -> System:
         """The SDK's server alone, on stdio."""
-        return await self._stdio("direct stdio", (*SDK_SERVER, *options))
+        name = "direct stdio modern" if modern else "direct stdio"
+        return await self._stdio(name, (*SDK_SERVER, *options), modern=modern)
 
     async def direct_http(self, *, modern: bool = False, options: Sequence[str] = ()) -> System:
         """The SDK's server alone, on Streamable HTTP."""
@@ -193,10 +194,11 @@ class Field:
         pid = await self._stack.enter_async_context(http_program(command, port, self.folder / "fastmcp.log"))
         return await self._http("fastmcp HTTP", port, pid, prefix="{}_")
 
-    async def hub_embedded(self, servers: Path, home: str = "embedded") -> System:
+    async def hub_embedded(self, servers: Path, home: str = "embedded", *, modern: bool = False) -> System:
         """The hub inside one stdio process."""
         command = (*HUB, "mcp", "--embedded", *self._place(servers, home))
-        return await self._stdio("hub embedded", command, prefix="{}.", counted=True)
+        name = "hub embedded modern" if modern else "hub embedded"
+        return await self._stdio(name, command, prefix="{}.", counted=True, modern=modern)
 
     async def hub_attached(self, servers: Path, home: str = "attached") -> System:
         """A hub of its own process, reached through an attachment."""
@@ -225,9 +227,15 @@ class Field:
         await asyncio.wait_for(stopping.wait(), 20)
 
     async def _stdio(
-        self, name: str, command: Sequence[str], *, prefix: str = "", counted: bool = False
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        prefix: str = "",
+        counted: bool = False,
+        modern: bool = False,
     ) -> System:
-        client = StdioClient(command)
+        client = StdioClient(command, modern=modern)
         self._stack.push_async_callback(client.close)
         async with asyncio.timeout(READY_S):
             await client.open()

@@ -12,7 +12,6 @@ import json
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -53,17 +52,18 @@ class Client(Protocol):
 class StdioClient:
     """A client of a program that speaks MCP on its stdin and stdout.
 
+    Args:
+        command: The program and its arguments.
+        modern: Speak 2026-07-28 and not 2025-06-18.
+
     Attributes:
         pid: The program's process, while it runs.
         last_id: The id of the latest request.
     """
 
-    def __init__(
-        self, command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
-    ) -> None:
+    def __init__(self, command: Sequence[str], *, modern: bool = False) -> None:
         self._command = command
-        self._env = env
-        self._cwd = cwd
+        self._modern = modern
         self._waiting: dict[int, asyncio.Future[Json]] = {}
         self.last_id = 0
         self.pid = 0
@@ -75,8 +75,6 @@ class StdioClient:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            env=None if self._env is None else dict(self._env),
-            cwd=self._cwd,
             limit=LINE_BYTES_MAX,
             start_new_session=True,
         )
@@ -86,8 +84,10 @@ class StdioClient:
         self._reader = asyncio.create_task(self._read())
 
     async def open(self) -> Json:
-        """Launch it and initialize; returns the result of `initialize`."""
+        """Launch it, and discover or initialize; returns the result."""
         await self.start()
+        if self._modern:
+            return await self.request("server/discover")
         result = await self.request("initialize", INITIALIZE)
         self._write({"jsonrpc": "2.0", "method": "notifications/initialized"})
         return result
@@ -97,12 +97,15 @@ class StdioClient:
 
         Raises:
             RequestFailed: The answer was an error.
-            ServerGone: There will be none.
+            ServerGone: The program ended, so that none will come.
         """
         self.last_id += 1
+        params = params or {}
+        if self._modern:
+            params = {**params, "_meta": MODERN_META}
         answer: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
         self._waiting[self.last_id] = answer
-        self._write({"jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params or {}})
+        self._write({"jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params})
         return _result(await answer)
 
     def cancel(self, request_id: int) -> None:
