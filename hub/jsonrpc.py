@@ -423,7 +423,8 @@ class Peer:
             if task is not None:
                 assert isinstance(request_id, str | int)
                 self._cancelled_by_peer.add(request_id)
-                task.cancel()
+                # Not at once: a task cancelled before its first step never runs, nor what it would clean up.
+                self._loop.call_soon(task.cancel)
             return
         self._handler.on_notification(method, params)
 
