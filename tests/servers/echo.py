@@ -26,7 +26,11 @@ Kind = TypeVar("Kind", bound=Reference)
 
 def write_line(message: Json) -> None:
     """Send one message on stdout, whatever its size."""
-    left = memoryview(json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+    try:
+        line = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # a lone surrogate, which only an escape can carry
+        line = json.dumps(message, separators=(",", ":")).encode()
+    left = memoryview(line + b"\n")
     while left:
         left = left[os.write(1, left) :]
 
