@@ -322,6 +322,26 @@ class Sessions:
         # What a person deletes must not linger in the write-ahead log.
         await self._store.checkpoint()
 
+    async def cost_usd(self, *, session_id: str | None = None, since: float = 0.0) -> float:
+        """What turns have cost, as far as prices are known.
+
+        Args:
+            session_id: Only this session's; all when None.
+            since: Only turns that started at or after this moment.
+        """
+
+        def work(connection: Connection) -> float:
+            from sqlalchemy import func, select
+
+            from hub.tables import turns
+
+            query = select(func.sum(turns.c.usage["cost_usd"].as_float())).where(turns.c.started_at >= since)
+            if session_id is not None:
+                query = query.where(turns.c.session_id == session_id)
+            return float(connection.execute(query).scalar() or 0.0)
+
+        return await self._store.read(work)
+
     async def summarise(self, session_id: str, summary: Summary) -> None:
         """Keep what later prompts say instead of the turns up to `summary.seq`; the turns stay."""
         now = self._clock.now()

@@ -9,12 +9,14 @@ and is kept with everything that happened in it.
 
 from hub.agent.agent import Agent, Running
 from hub.agent.events import Event, Listener
+from hub.agent.limits import Limits
 from hub.agent.ports import Memory, Model, ToolSurface
 from hub.agent.result import Status, ToolCallReport, TurnResult
 
 __all__ = [
     "Agent",
     "Event",
+    "Limits",
     "Listener",
     "Memory",
     "Model",

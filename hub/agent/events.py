@@ -33,6 +33,23 @@ class Recalled:
 
 
 @dataclass(frozen=True, slots=True)
+class Compacted:
+    """The prompt was too long: `turns` became a summary, `results` of this turn's tools were left out."""
+
+    type: ClassVar[str] = "context.compacted"
+    turns: int
+    results: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageAdded:
+    """The user said something more while the turn was running."""
+
+    type: ClassVar[str] = "message.added"
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelAsked:
     """A request to the model begins; `round` counts from 1."""
 
@@ -117,6 +134,8 @@ class RunFailed:
 Step = (
     RunStarted
     | Recalled
+    | Compacted
+    | MessageAdded
     | ModelAsked
     | ModelDelta
     | ModelRestarted

@@ -30,6 +30,8 @@ depend on each other in one go.
 _OLD_RESULT_CHARS_MAX = 2000
 """How much of a tool result of an earlier turn the model still reads."""
 
+_TRANSCRIPT_RESULT_CHARS_MAX = 500
+
 _EPISODE_CHARS_MAX = 2000
 """How much of one recalled episode the model reads."""
 
@@ -122,6 +124,21 @@ def _shortened(message: Json) -> Json:
     if plain["role"] == "tool":
         plain["content"] = cut(plain["content"], _OLD_RESULT_CHARS_MAX)
     return plain
+
+
+def transcript(turns: Sequence[Turn]) -> str:
+    """Turns as plain text, results of tools shortened, for a model that summarises them."""
+    lines = []
+    for turn in turns:
+        for message in turn.messages:
+            called = ", ".join(call["function"]["name"] for call in message.get("tool_calls") or ())
+            text = str(message.get("content") or "")
+            if message["role"] == "tool":
+                text = cut(text, _TRANSCRIPT_RESULT_CHARS_MAX)
+            lines.append(f"{message['role']}: {text}{f' [calls {called}]' if called else ''}")
+        if turn.output is None:
+            lines.append(f"(no answer: {turn.error})")
+    return "\n".join(lines)
 
 
 def answered(messages: Iterable[Json]) -> list[Json]:

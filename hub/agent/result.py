@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from hub.calls import Json
 from hub.llm.answer import Usage
 
-Status = Literal["completed", "rounds_exhausted", "time_exhausted", "going_in_circles", "cut"]
-"""How a turn that has an answer ended: done; or answered with what it had when its rounds or its
-time ran out, when the model repeated itself, when the answer reached the model's length limit."""
+Status = Literal[
+    "completed",
+    "rounds_exhausted",
+    "time_exhausted",
+    "tokens_exhausted",
+    "cost_exhausted",
+    "going_in_circles",
+    "cut",
+]
+"""How a turn that has an answer ended: done; or answered with what it had when a bound was reached,
+when the model repeated itself, when the answer reached the model's length limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,7 @@ class TurnResult:
         recall_id: The recall whose episodes it saw, for feedback; None when memory was not asked.
         tool_calls: What was called, in the order it was asked for.
         usage: What all answers of the model used.
+        structured: The answer's value, when a schema was asked for.
         warnings: What went wrong beside the answer, for a person.
     """
 
@@ -55,6 +64,7 @@ class TurnResult:
     recall_id: str | None
     tool_calls: tuple[ToolCallReport, ...]
     usage: Usage
+    structured: Any = None
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> Json:
@@ -68,4 +78,5 @@ class TurnResult:
             "tool_calls": [call.to_json() for call in self.tool_calls],
             "usage": self.usage.to_json(),
             "warnings": list(self.warnings),
+            **({"structured": self.structured} if self.structured is not None else {}),
         }

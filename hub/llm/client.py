@@ -148,11 +148,23 @@ class LiteLLM:
             told = type(told)(f"{told.message}. Its fallbacks failed too: {failures[-1].error.message}")
         raise told
 
-    def context_tokens_max(self, model: str) -> int | None:
-        """How many tokens a model reads at most; None when LiteLLM is not loaded or does not know."""
-        listed = self._listed(model)
+    async def context_tokens_max(self) -> int | None:
+        """How many tokens the model that is asked first reads at most; None when LiteLLM does not know."""
+        await self._loaded()
+        listed = self._listed((await self.choice()).model)
         limit = listed.get("max_input_tokens") if listed else None
         return limit if isinstance(limit, int) else None
+
+    async def count_tokens(self, messages: Sequence[Json], tools: Sequence[Json] = ()) -> int:
+        """How many tokens a prompt has, by the tokenizer that LiteLLM has for the model."""
+        litellm = await self._loaded()
+        model = (await self.choice()).model
+        names = NameMap(tool["name"] for tool in tools)
+        functions = [_function(tool, names) for tool in tools]
+        count = await asyncio.to_thread(
+            litellm.token_counter, model=model, messages=list(messages), tools=functions or None
+        )
+        return int(count)
 
     async def close(self) -> None:
         """Close LiteLLM's connections."""

@@ -11,9 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from hub.calls import Json
 from hub.errors import ModelError, ModelTimeout
 from hub.llm.choice import Choice
 from hub.redaction import HIDDEN, bare_url, hide_shapes
+
+CONTEXT_EXCEEDED = "context_exceeded"
+"""The detail of a `ModelError` that says the prompt was too long for the model."""
 
 _TEXT_CHARS_MAX = 400
 
@@ -75,9 +79,12 @@ def failure(error: Exception, choice: Choice, *, begun: bool) -> Failure:
             f"{where} sent something that is no answer. Check that api_base is the base URL of a model's API"
         )
         return Failure(ModelError(text), True)
+    details: Json = {"status": status}
+    if type(error).__name__ == "ContextWindowExceededError":
+        details[CONTEXT_EXCEEDED] = True
     told = _TOLD.get(status) or ("refused the request" if status < 500 else f"failed with status {status}")
     message = f"{where} {told}. It said: {_said(error, choice)}"
-    return Failure(ModelError(message, status=status), status in _TRANSIENT, _retry_after(error))
+    return Failure(ModelError(message, **details), status in _TRANSIENT, _retry_after(error))
 
 
 def timed_out(choice: Choice, deadline_s: float) -> ModelTimeout:

@@ -130,6 +130,7 @@ class Scene:
 
     agent: Agent
     model: ScriptedModel
+    llm: LiteLLM
     sessions: Sessions
     store: Store
     clock: ManualClock
@@ -156,7 +157,7 @@ async def scene(
     memory: Any = None,
     settings: AgentSettings | None = None,
     label: str = "",
-    llm: LiteLLM | None = None,
+    kind: type[LiteLLM] = LiteLLM,
 ) -> AsyncIterator[Scene]:
     settings = settings or AgentSettings()
     clock = ManualClock()
@@ -164,10 +165,10 @@ async def scene(
     await store.open()
     try:
         async with ScriptedModel(script, label=label) as model:
-            llm = llm or LiteLLM("openai/scripted", model.url, {}, rng=random.Random(1))
+            llm = kind("openai/scripted", model.url, {}, rng=random.Random(1))
             sessions = Sessions(store, clock, settings.window_turns)
             agent = Agent(tools or Tools(), memory, sessions, llm, settings, clock)
-            yield Scene(agent, model, sessions, store, clock)
+            yield Scene(agent, model, llm, sessions, store, clock)
             await llm.close()
     finally:
         await store.close()

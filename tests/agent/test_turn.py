@@ -290,7 +290,7 @@ async def test_when_time_runs_out_the_model_answers_once_more_without_tools(tmp_
     settings = AgentSettings(turn_deadline_s=5.0)
     async with scene(tmp_path, script, Tools().add("slow.tool", slow), settings=settings) as here:
         # LiteLLM's first import must not count against the turn.
-        await here.agent._model.answer([{"role": "user", "content": "warm up"}], deadline_s=60)
+        await here.llm.answer([{"role": "user", "content": "warm up"}], deadline_s=60)
         result = await here.say("go")
     assert (result.output, result.status) == ("in time", "time_exhausted")
 
