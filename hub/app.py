@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hub import __version__
 from hub.builtin import INSTRUCTIONS, builtin_servers
-from hub.calls import Caller, Json
+from hub.calls import Call, Caller, Face, Json
 from hub.channels import LineChannel, open_stdio
 from hub.clock import Clock, SystemClock
 from hub.environment import DEPTH_VARIABLE
@@ -34,6 +34,7 @@ from hub.jsonrpc import Peer
 from hub.router import Router
 from hub.server import Client, McpServer, View
 from hub.settings import Settings, ToolNames, load
+from hub.surface import surface_of, surfaces
 
 if TYPE_CHECKING:
     from hub.agent import Agent
@@ -95,6 +96,7 @@ class Hub:
             on_log_level=self._fleet.ask_for_logs,
             on_roots_changed=self._fleet.roots_changed,
         )
+        self._surfaces = surfaces(settings.tool_names, settings.surface, settings.profiles)
         self._builtins = builtin_servers(self) if settings.builtin_tools else []
         self._stopping = asyncio.Event()
         self._started = time.monotonic()
@@ -163,6 +165,35 @@ class Hub:
         client.detach()
         self._peers.discard(client.peer)
         self._note_clients()
+
+    def view(
+        self,
+        face: Face,
+        *,
+        profile: str | None = None,
+        project: str | None = None,
+        tool_names: str | None = None,
+    ) -> View:
+        """What a client sees.
+
+        Args:
+            face: Where it comes in.
+            profile: The profile it asks for.
+            project: The folder it works in.
+            tool_names: The style of names it asks for; its profile's, or the hub's, when None.
+
+        Raises:
+            UnknownName: There is no such profile.
+        """
+        surface = surface_of(self._surfaces, profile)
+        if tool_names is not None:
+            surface = surface.with_names(cast("ToolNames", tool_names))
+        return View(surface, face, project)
+
+    @property
+    def profiles(self) -> list[str]:
+        """The names of the profiles."""
+        return [name for name in self._surfaces if name is not None]
 
     @property
     def clients(self) -> int:
@@ -322,6 +353,14 @@ class Hub:
         """The tools that fit a query, best first."""
         return self.router.search(query, limit)
 
+    async def call_tool(self, call: Call) -> Json:
+        """Call a tool by its name for a caller that found it with `tools.search`.
+
+        Raises:
+            HubError, RpcError: As the router does.
+        """
+        return await self.router.request(call)
+
     def _servers_changed(self, methods: frozenset[str] | None) -> None:
         """A server's lists changed, or, when None, the set of servers did."""
         if methods is None:
@@ -404,7 +443,7 @@ def run_embedded(place: Place, *, profile: str | None, tool_names: str | None) -
         hub = Hub(place.home, place.servers_file, hub_settings, environ=dict(os.environ))
         async with hub.running():
             channel = LineChannel(hub_settings.message_bytes_max)
-            view = View(project=_folder(), tool_names=cast("ToolNames | None", tool_names))
+            view = hub.view("mcp", profile=profile, project=_folder(), tool_names=tool_names)
             peer = hub.connect(channel, view)
             channel.receiver = _Draining(peer, hub_settings.http.drain_s)
             await open_stdio(channel)
@@ -500,8 +539,9 @@ async def _listen(hub: Hub) -> Listener:
         if hello.role == "control":
             caller = Caller(name="hub command line", face="cli", project=hello.cwd)
             return control.open_channel(hub, caller, hub.settings.message_bytes_max)
+        view = hub.view("mcp", profile=hello.profile, project=hello.cwd, tool_names=hello.tool_names)
         channel = LineChannel(hub.settings.message_bytes_max)
-        hub.connect(channel, View(project=hello.cwd, tool_names=cast("ToolNames | None", hello.tool_names)))
+        hub.connect(channel, view)
         return channel
 
     def greet() -> Json:

@@ -20,9 +20,11 @@ from dotenv import dotenv_values
 from hub import mcp_json, telemetry
 from hub.calls import LOG_LEVELS, Call, Json, LogLevel
 from hub.catalog import Catalog
+from hub.curation import CuratedServer, ToolRules, tool_rules
 from hub.downstream.opening import link_opener
 from hub.downstream.process import Warden
 from hub.downstream.server import DownstreamServer
+from hub.errors import ConfigError
 from hub.home import Home
 from hub.mcp_json import RESERVED_NAMES, Problem, ServersFile, public_names
 from hub.router import Server
@@ -121,6 +123,7 @@ class Fleet:
         self._downstreams: dict[str, DownstreamServer] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._skill_servers: list[SkillServer] = []
+        self._rules: dict[str, ToolRules] = {}
         self._save_timer: asyncio.TimerHandle | None = None
         self._stamp: object = None
         self._log_level: LogLevel | None = None
@@ -136,8 +139,12 @@ class Fleet:
     def servers(self) -> list[Server]:
         """The servers for the router: those of the file in its order, then the skills."""
         workers = {skill_server.worker.name for skill_server in self._skill_servers}
-        downstreams = [server for name, server in self._downstreams.items() if name not in workers]
-        return [*downstreams, *self._skill_servers]
+        shown: list[Server] = []
+        for name, server in self._downstreams.items():
+            if name not in workers:
+                rules = self._rules.get(name)
+                shown.append(server if rules is None else CuratedServer(server, rules))
+        return [*shown, *self._skill_servers]
 
     @property
     def downstreams(self) -> list[DownstreamServer]:
@@ -258,8 +265,18 @@ class Fleet:
         reserved = RESERVED_NAMES | {server.name for server in self._skill_servers} | workers
         shown = public_names([entry.name for entry in file.entries], reserved)
         wanted: dict[str, ServerEntry] = {}
+        self._rules = {}
         for entry in file.entries:
+            try:
+                rules = tool_rules(entry.key, entry.extra)
+            except ConfigError as error:
+                # Better no server than one that shows what its owner meant to hide.
+                problem = Problem(file.path, entry.key, "tools", error.message)
+                self.problems = (*self.problems, problem)
+                continue
             wanted[shown[entry.name]] = entry
+            if rules is not None:
+                self._rules[shown[entry.name]] = rules
         stopped = []
         for name, server in list(self._downstreams.items()):
             if name in workers:

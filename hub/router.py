@@ -20,7 +20,9 @@ from hub.errors import INVALID_PARAMS, InvalidArguments, RpcError, UnknownName
 from hub.names import NameTables, Target, fold
 from hub.protocol import LIST_KEYS, RESOURCE_NOT_FOUND
 from hub.resources import Listing, ResourceTable
+from hub.schemas import accepted
 from hub.settings import ToolNames
+from hub.surface import Surface
 from hub.toolsearch import rank_tools
 
 log = logging.getLogger(__name__)
@@ -108,6 +110,7 @@ class Router:
         self._tables: _Tables | None = None
         self._subscribers: dict[tuple[str, str], set[OnUpdated]] = {}
         self._lists: dict[tuple[str, ToolNames], list[Json]] = {}
+        self._dotted_names: dict[str, list[str]] = {}
         self._tallies: dict[Target, Tally] = {}
 
     # -- which servers there are
@@ -131,22 +134,23 @@ class Router:
         """Take note that some server's lists are no longer what they were."""
         self._tables = None
         self._lists.clear()
+        self._dotted_names.clear()
         for listener in tuple(self._listeners):
             listener(methods)
 
     # -- lists
 
     async def listing(
-        self, method: str, style: ToolNames | None = None, *, wait_s: float | None = None
+        self, method: str, surface: Surface | None = None, *, wait_s: float | None = None
     ) -> list[Json]:
-        """One list over all servers, under public names.
+        """One list over all servers, as a surface shows it.
 
         In the first moments after a start, a list waits for servers of which nothing is
         known; of a server that was seen before, the last known items are given at once.
 
         Args:
             method: Which list.
-            style: The style of names; the router's own when None.
+            surface: What is shown of it; everything, under the router's own style of names, when None.
             wait_s: How long to wait instead, whenever it is asked for.
 
         Returns:
@@ -161,7 +165,14 @@ class Router:
             finally:
                 for wait in waits:
                     wait.cancel()
-        return self._listed(method, style or self.tool_names)
+        items = self._listed(method, surface.tool_names if surface else self.tool_names)
+        if surface is None:
+            return items
+        if method == "tools/list":
+            return surface.shown(items, self._dotted(method))
+        if method == "prompts/list":
+            return surface.permitted(items, self._dotted(method))
+        return items
 
     def tools(self, style: ToolNames | None = None) -> Sequence[Json]:
         """The tools of all servers as known now, under public names; never waits.
@@ -170,6 +181,17 @@ class Router:
             Definitions that are shared: do not change them.
         """
         return self._listed("tools/list", style or self.tool_names)
+
+    def _dotted(self, method: str) -> list[str]:
+        """`server.item` for each item of a list, in its order."""
+        known = self._dotted_names.get(method)
+        if known is None:
+            known = self._dotted_names[method] = [
+                f"{server.name}.{name}"
+                for server in self._servers.values()
+                for name in dict.fromkeys(item["name"] for item in server.items(method))
+            ]
+        return known
 
     def _listed(self, method: str, style: ToolNames) -> list[Json]:
         known = self._lists.get((method, style))
@@ -191,7 +213,10 @@ class Router:
                     # A server that lists a name twice has one item by it: the first.
                     if item["name"] not in seen:
                         seen.add(item["name"])
-                        yield {**item, "name": names.public(Target(server.name, item["name"]), style)}
+                        shown = {**item, "name": names.public(Target(server.name, item["name"]), style)}
+                        if method == "tools/list":
+                            shown["inputSchema"] = accepted(item.get("inputSchema"))
+                        yield shown
 
     def _current(self) -> _Tables:
         if self._tables is None:
@@ -269,8 +294,12 @@ class Router:
         hint = f"; did you mean {', '.join(close)}?" if close else "; tools/list gives the names there are"
         return UnknownName(f"Unknown tool: {name}{hint}", tool=name)
 
-    async def request(self, call: Call, style: ToolNames | None = None) -> Json:
+    async def request(self, call: Call, surface: Surface | None = None) -> Json:
         """Answer a request that belongs to one server: the one path that every such request takes.
+
+        Args:
+            call: The request.
+            surface: What its caller may see and call; everything when None.
 
         Returns:
             The server's result, unchanged but for the URIs of resources that two servers share.
@@ -280,9 +309,9 @@ class Router:
         """
         method, params = call.method, call.params
         if method == "tools/call":
-            return await self._call_tool(call, style)
+            return await self._call_tool(call, surface)
         if method == "prompts/get":
-            server, own = self._prompt(params.get("name"), style)
+            server, own = self._prompt(params.get("name"), surface)
             return await server.request(call, method, {**params, "name": own})
         if method == "resources/read":
             server, own = self._resource(params.get("uri"), call.modern)
@@ -293,16 +322,17 @@ class Router:
         if not isinstance(reference, dict):
             raise InvalidArguments("'ref' must be an object")
         if reference.get("type") == "ref/prompt":
-            server, own = self._prompt(reference.get("name"), style)
+            server, own = self._prompt(reference.get("name"), surface)
             return await server.request(call, method, {**params, "ref": {**reference, "name": own}})
         server, own = self._resource(reference.get("uri"), call.modern)
         return await server.request(call, method, {**params, "ref": {**reference, "uri": own}})
 
-    def _prompt(self, name: object, style: ToolNames | None) -> tuple[Server, str]:
+    def _prompt(self, name: object, surface: Surface | None) -> tuple[Server, str]:
         if not isinstance(name, str):
             raise InvalidArguments("'name' must be a string")
-        target = self._current().names["prompts/list"].resolve(name, style or self.tool_names)
-        if target is None:
+        style = surface.tool_names if surface else self.tool_names
+        target = self._current().names["prompts/list"].resolve(name, style)
+        if target is None or (surface is not None and not surface.permits(target.server, target.item)):
             raise UnknownName(f"Unknown prompt: {name}; prompts/list gives the names there are", prompt=name)
         return self._servers[target.server], target.item
 
@@ -315,14 +345,18 @@ class Router:
             raise RpcError({"code": code, "message": f"Resource not found: {uri}", "data": {"uri": uri}})
         return self._servers[found[0]], found[1]
 
-    async def _call_tool(self, call: Call, style: ToolNames | None) -> Json:
+    async def _call_tool(self, call: Call, surface: Surface | None) -> Json:
         name, arguments = call.params.get("name"), call.params.get("arguments")
         if not isinstance(name, str):
             raise InvalidArguments("'name' must be a string")
         if arguments is not None and not isinstance(arguments, dict):
             raise InvalidArguments(f"the 'arguments' of {name!r} must be an object")
-        server, item = self.resolve(name, style)
+        server, item = self.resolve(name, surface.tool_names if surface else None)
+        if surface is not None and not surface.permits(server.name, item):
+            raise UnknownName(f"Unknown tool: {name} is not part of this profile", tool=name)
         params = call.params if item == name else {**call.params, "name": item}
+        if arguments and not _INVENTED.isdisjoint(arguments):
+            params = {**params, "arguments": _without_invented(arguments, server, item)}
         tally = self._tallies.setdefault(Target(server.name, item), Tally())
         started = time.perf_counter()
         failed = True
@@ -420,6 +454,20 @@ class Router:
     def tallies(self) -> dict[Target, Tally]:
         """What became of the calls to each tool since the hub started."""
         return dict(self._tallies)
+
+
+_INVENTED = frozenset({"wait_for_previous"})
+"""Arguments that clients add to every tool (Gemini CLI), and sometimes send on."""
+
+
+def _without_invented(arguments: Json, server: Server, item: str) -> Json:
+    """A call's arguments without those that its client made up, where the tool forbids unknown ones."""
+    tool = next((tool for tool in server.items("tools/list") if tool["name"] == item), {})
+    schema = tool.get("inputSchema")
+    if not isinstance(schema, dict) or schema.get("additionalProperties") is not False:
+        return arguments
+    known = schema.get("properties") or {}
+    return {name: value for name, value in arguments.items() if name not in _INVENTED or name in known}
 
 
 def _readdressed(result: Json, own: str, public: str) -> Json:

@@ -37,7 +37,7 @@ from hub.protocol import (
     UNSUPPORTED_PROTOCOL_VERSION,
 )
 from hub.router import Router
-from hub.settings import ToolNames
+from hub.surface import Surface
 
 log = logging.getLogger(__name__)
 
@@ -119,14 +119,14 @@ class View:
     """What one client sees, as its attachment asked for it.
 
     Attributes:
+        surface: Which tools, under which names.
         face: Where it came in.
         project: The folder it works in.
-        tool_names: The style of names; the hub's own setting when None.
     """
 
+    surface: Surface
     face: Face = "mcp"
     project: str | None = None
-    tool_names: ToolNames | None = None
 
 
 @dataclass(slots=True)
@@ -181,7 +181,7 @@ class McpServer:
     def mirrored_params(self, name: str, view: View) -> dict[tuple[str, ...], tuple[str, str]]:
         """Which arguments of a tool modern HTTP clients mirror in headers; none when it is unknown."""
         try:
-            tool = self.router.tool(name, view.tool_names)
+            tool = self.router.tool(name, view.surface.tool_names)
         except UnknownName:
             return {}
         return declared_params(tool.get("inputSchema"))
@@ -227,10 +227,10 @@ class McpServer:
     async def _forward(self, call: Call, view: View) -> Json:
         """Pass a request on to the server it belongs to."""
         if not call.modern or _ASKING.isdisjoint(call.capabilities):
-            return await self.router.request(call, view.tool_names)
+            return await self.router.request(call, view.surface)
         if self._parking.holds(call):
             return await self._parking.resume(call)
-        return await self._parking.run(call, lambda call: self.router.request(call, view.tool_names))
+        return await self._parking.run(call, lambda call: self.router.request(call, view.surface))
 
     async def _own(self, call: Call, view: View, request_id: RequestId) -> Json:
         """Answer what the hub knows by itself."""
@@ -238,7 +238,7 @@ class McpServer:
         if method in (_LEGACY_ONLY if call.modern else _MODERN_ONLY):
             raise _no_method(method)
         if method in LIST_KEYS:
-            items = await self.router.listing(method, view.tool_names)
+            items = await self.router.listing(method, view.surface)
             if method == "tools/list" and not call.modern:
                 items = [_legacy_tool(tool) for tool in items]
             return {LIST_KEYS[method]: items}

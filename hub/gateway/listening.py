@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import uvicorn
 
-from hub.calls import Json
+from hub.calls import Face, Json
 from hub.errors import ConfigError
 from hub.gateway.api import Api, ApiHub
 from hub.gateway.guard import Guard, Refusal, is_loopback, read_key
@@ -36,6 +36,11 @@ class ServedHub(ApiHub, Protocol):
 
     @property
     def server(self) -> McpServer: ...
+
+    @property
+    def profiles(self) -> list[str]: ...
+
+    def view(self, face: Face, *, profile: str | None = None) -> View: ...
 
     def note_http_clients(self, change: int) -> None:
         """An HTTP connection that counts as a client came (1) or went (-1)."""
@@ -61,13 +66,19 @@ class Faces:
     def __init__(self, hub: ServedHub, guard: Guard) -> None:
         self._hub = hub
         self._guard = guard
-        view = View(face="http")
-        self._streamable = StreamableHttp(hub.server, hub.settings.http, view)
+        view = hub.view("http")
+        self._streamables = {
+            f"/mcp/{profile}": StreamableHttp(
+                hub.server, hub.settings.http, hub.view("http", profile=profile)
+            )
+            for profile in hub.profiles
+        }
+        self._streamables["/mcp"] = StreamableHttp(hub.server, hub.settings.http, view)
         self._sse = LegacySse(hub.server, hub.settings.http, view)
         self._api = Api(hub)
         self._endpoints: dict[str, Endpoint] = {
-            "/mcp": self._streamable,
-            "/mcp/": self._streamable,
+            **self._streamables,
+            "/mcp/": self._streamables["/mcp"],
             "/sse": self._sse.listen,
             "/messages/": self._sse.post,
             "/messages": self._sse.post,
@@ -91,7 +102,8 @@ class Faces:
 
     def close(self) -> None:
         """End what is open-ended: sessions and streams."""
-        self._streamable.close()
+        for streamable in self._streamables.values():
+            streamable.close()
         self._sse.close()
         self._api.close()
 
