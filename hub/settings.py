@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
@@ -26,6 +26,7 @@ from hub.errors import ConfigError
 from hub.home import Home
 
 ToolNames = Literal["dotted", "qualified", "bare"]
+SurfaceMode = Literal["full", "search", "auto"]
 
 
 class _Table(BaseModel):
@@ -137,15 +138,27 @@ class MemorySettings(_Table):
     """The `[memory]` table: recall and learning."""
 
     k1: int = Field(default=20, ge=1, le=1000)
-    """How many candidates similarity hands on to value."""
+    """How many candidates relevance hands on to learned value."""
     k2: int = Field(default=5, ge=1, le=100)
     """How many episodes a recall returns."""
     value_weight: float = Field(default=0.6, ge=0, le=1)
     """0 ranks by relevance alone, 1 by learned value alone. What was never judged ranks by relevance."""
-    learning_rate: float = Field(default=0.2, gt=0, le=1)
-    """How far one reward moves an episode's `q_value`."""
     min_score: float = Field(default=0.0, ge=0, le=1)
     """Hits below this final score are left out."""
+    relevance_floor: float = Field(default=0.2, ge=0, le=1)
+    """The least cosine with the query that counts as relevant; 0 returns the best there is, relevant or not."""
+    learning_rate: float = Field(default=0.2, gt=0, le=1)
+    """How far one reward moves an episode's `q_value`."""
+    value_half_life_days: float = Field(default=180.0, gt=0)
+    """After how many days without a judgement what was learned about an episode counts half."""
+    exploration: float = Field(default=0.0, ge=0, le=1)
+    """How much chance may lift an episode that was never judged; 0 ranks without chance."""
+    feedback_per_minute_max: int = Field(default=60, ge=1)
+    """How many judgements of one source count within a minute; more are refused."""
+    feedback_weights: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+    """How much the judgements of a source count, by its name; those of the others count 1."""
+    merge_similarity: float = Field(default=0.97, ge=0.5, le=1)
+    """From this cosine on a text that says the same replaces an episode instead of joining it; 1 never does."""
     embedder_path: Path | None = None
     """A folder with an ONNX sentence model and its `tokenizer.json`; the bundled model when unset."""
     episode_chars_max: int = Field(default=32_000, ge=256)
@@ -177,6 +190,33 @@ class SkillsSettings(_Table):
     """The largest page `web.fetch` downloads, in bytes."""
     web_deadline_s: float = Field(default=20.0, gt=0, le=600)
     """How long `web.fetch` may take over one page, redirects included."""
+
+
+class SurfaceSettings(_Table):
+    """The `[surface]` table: how much of all tools a client sees at once."""
+
+    mode: SurfaceMode = "full"
+    """`full` lists every tool; `search` lists the hub's own and the pinned ones, and `tools.search`
+    finds the rest; `auto` searches when the definitions are over the budget."""
+    budget_tokens: int = Field(default=25_000, ge=1000)
+    """How many tokens of definitions `auto` lists."""
+    pinned: tuple[str, ...] = ()
+    """Patterns of tools that are always listed, for example `github.*`."""
+
+
+class ProfileSettings(_Table):
+    """A `[profiles.NAME]` table: a named subset of the tools, at `/mcp/NAME` and `hub mcp --profile NAME`."""
+
+    tools: tuple[str, ...] = ("*",)
+    """Patterns of the tools that can be seen and called, for example `fs.*`."""
+    deny: tuple[str, ...] = ()
+    """Patterns of those that cannot, even if `tools` names them."""
+    tool_names: ToolNames | None = None
+    """The style of names; the hub's own setting when unset."""
+    mode: SurfaceMode | None = None
+    """`full`, `search` or `auto`; as in `[surface]` when unset."""
+    pinned: tuple[str, ...] = ()
+    """Patterns of tools that are always listed, beside those of `[surface]`."""
 
 
 class LogSettings(_Table):
@@ -222,6 +262,9 @@ class Settings(BaseSettings):
     agent: AgentSettings = AgentSettings()
     memory: MemorySettings = MemorySettings()
     skills: SkillsSettings = SkillsSettings()
+    surface: SurfaceSettings = SurfaceSettings()
+    profiles: dict[str, ProfileSettings] = {}
+    """Named subsets of the tools."""
     log: LogSettings = LogSettings()
 
     @classmethod
