@@ -12,6 +12,7 @@ import logging
 import uuid
 from collections import deque
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hub.agent.events import Listener
 from hub.agent.lanes import Lanes
@@ -23,8 +24,11 @@ from hub.agent.structured import Structure
 from hub.calls import Caller, Json
 from hub.clock import Clock
 from hub.errors import Busy, InvalidArguments, NotAllowed, TurnCancelled, UnknownName
-from hub.sessions import Sessions, checked_session_id
+from hub.sessions import checked_session_id
 from hub.settings import AgentSettings
+
+if TYPE_CHECKING:
+    from hub.sessions import Sessions
 
 log = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hub.agent import recollection
 from hub.agent.context import Context
@@ -22,8 +23,11 @@ from hub.calls import Caller, Json
 from hub.clock import Clock
 from hub.errors import HubError, ModelTimeout, NotAllowed
 from hub.memory.episode import Recall
-from hub.sessions import Prompt, Sessions, Summary, Turn
+from hub.sessions import Prompt, Summary, Turn
 from hub.settings import AgentSettings
+
+if TYPE_CHECKING:
+    from hub.sessions import Sessions
 
 log = logging.getLogger(__name__)
 

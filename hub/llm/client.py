@@ -120,7 +120,7 @@ class LiteLLM:
         )
         request: Json = {"messages": [names.to_wire(message) for message in messages]}
         if tools:
-            request["tools"] = [_function(tool, names) for tool in tools]
+            request["tools"] = [function(tool, names) for tool in tools]
             request["tool_choice"] = "auto" if may_call_tools else "none"
         options = {
             "temperature": temperature,
@@ -160,7 +160,7 @@ class LiteLLM:
         litellm = await self._loaded()
         model = (await self.choice()).model
         names = NameMap(tool["name"] for tool in tools)
-        functions = [_function(tool, names) for tool in tools]
+        functions = [function(tool, names) for tool in tools]
         count = await asyncio.to_thread(
             litellm.token_counter, model=model, messages=list(messages), tools=functions or None
         )
@@ -357,7 +357,7 @@ def _load() -> ModuleType:
     return litellm
 
 
-def _function(tool: Json, names: NameMap) -> Json:
+def function(tool: Json, names: NameMap) -> Json:
     """An MCP tool as a function in OpenAI's form."""
     schema = tool.get("inputSchema") or {"type": "object"}
     if "properties" not in schema:

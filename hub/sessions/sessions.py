@@ -1,112 +1,20 @@
-"""Sessions: what was said, turn by turn, and exactly what the agent did about it.
-
-A turn is written once, when it ends, and never changed. While it runs, each step it
-has completed is kept aside, so that a hub that dies leaves an honest record: the next
-hub closes such turns as `interrupted`, with everything up to the last step. A session
-keeps its latest turns, as many as its window holds.
-"""
+"""The sessions of one store: what goes in, what comes out, what is dropped."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
-from hub.calls import Json
+from sqlalchemy import Connection, delete, func, or_, select, tuple_, update
+
 from hub.clock import Clock
-from hub.errors import InvalidArguments, UnknownName
+from hub.errors import UnknownName
+from hub.sessions.turn import Prompt, SessionEntry, Summary, Turn
 from hub.store import Store
+from hub.tables import feedback, prompts, sessions, steps, summaries, turns
 
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-_SESSION_ID_CHARS_MAX = 128
 _TITLE_CHARS_MAX = 80
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """What stood around the conversation in a turn's requests to the model.
-
-    Attributes:
-        system: The system prompt.
-        tools: The definitions of the tools offered, as MCP has them.
-    """
-
-    system: str
-    tools: Sequence[Json]
-
-    @property
-    def digest(self) -> str:
-        """The SHA-256 under which equal prompts are kept once."""
-        return hashlib.sha256(json.dumps([self.system, list(self.tools)]).encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One turn, as it is kept.
-
-    Attributes:
-        run_id: Its name.
-        session_id: The session it belongs to.
-        seq: Its place in the session, from 1; 0 before it is committed.
-        started_at: Seconds since the epoch.
-        ended_at: Seconds since the epoch.
-        status: How it ended: `completed`, `failed`, and so on.
-        caller: Who asked: name, face, project, hops.
-        input: The user's message.
-        output: The answer; None when there is none.
-        messages: Everything said in it, the user's message first, in OpenAI's chat form
-            with tools under public names, and without what memory put beside it.
-        tool_calls: What was called: name, arguments, ok, duration_s.
-        usage: Tokens and cost.
-        model: The model that answered last.
-        recall_id: The recall whose episodes it saw.
-        prompt: The digest of its system prompt and tools.
-        context: What else the model saw: recalled episodes, earlier turns, summary.
-        timings: Seconds spent waiting for memory, model and tools, and in all.
-        error: Why it failed.
-    """
-
-    run_id: str
-    session_id: str
-    started_at: float
-    ended_at: float
-    status: str
-    caller: Json
-    input: str
-    output: str | None
-    messages: list[Json]
-    tool_calls: list[Json] = field(default_factory=list)
-    usage: Json = field(default_factory=dict)
-    model: str | None = None
-    recall_id: str | None = None
-    prompt: str | None = None
-    context: Json = field(default_factory=dict)
-    timings: Json = field(default_factory=dict)
-    error: str | None = None
-    seq: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class SessionEntry:
-    """One line of the list of sessions."""
-
-    session_id: str
-    title: str | None
-    created_at: float
-    updated_at: float
-    turns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What a prompt says instead of a session's turns up to `seq`."""
-
-    seq: int
-    text: str
 
 
 class Sessions:
@@ -149,8 +57,6 @@ class Sessions:
         """
 
         def work(connection: Connection) -> None:
-            from hub.tables import steps
-
             connection.execute(
                 steps.insert(),
                 {
@@ -178,8 +84,6 @@ class Sessions:
         now = self._clock.now()
 
         def work(connection: Connection) -> int:
-            from hub.tables import prompts
-
             if prompt is not None and not _exists(connection, prompts.c.digest, turn.prompt):
                 connection.execute(
                     prompts.insert(),
@@ -194,10 +98,6 @@ class Sessions:
         now = self._clock.now()
 
         def work(connection: Connection) -> list[Turn]:
-            from sqlalchemy import select
-
-            from hub.tables import steps
-
             left: dict[str, list[Any]] = {}
             for row in connection.execute(select(steps).order_by(steps.c.run_id, steps.c.n)).mappings():
                 left.setdefault(row["run_id"], []).append(row)
@@ -225,10 +125,6 @@ class Sessions:
         """The sessions, the latest used first."""
 
         def work(connection: Connection) -> list[SessionEntry]:
-            from sqlalchemy import func, select
-
-            from hub.tables import sessions, turns
-
             query = (
                 select(sessions, func.count(turns.c.run_id).label("turns"))
                 .join(turns, turns.c.session_id == sessions.c.session_id, isouter=True)
@@ -268,10 +164,6 @@ class Sessions:
         """
 
         def work(connection: Connection) -> Turn | None:
-            from sqlalchemy import select
-
-            from hub.tables import turns
-
             row = connection.execute(select(turns).where(turns.c.run_id == run_id)).mappings().first()
             return _turn(row) if row else None
 
@@ -279,6 +171,49 @@ class Sessions:
         if found is None:
             raise UnknownName(f"there is no run {run_id!r}")
         return found
+
+    async def page(
+        self, after: tuple[float, str], limit: int, *, session_id: str | None = None
+    ) -> list[Turn]:
+        """Turns of all sessions in the order they started, a page at a time.
+
+        Args:
+            after: `started_at` and `run_id` of the last turn of the page before; `(0, "")` for the first.
+            limit: How many at most; fewer mean that there are no more.
+            session_id: Only this session's.
+        """
+
+        def work(connection: Connection) -> list[Turn]:
+            query = (
+                select(turns)
+                .where(tuple_(turns.c.started_at, turns.c.run_id) > after)
+                .order_by(turns.c.started_at, turns.c.run_id)
+                .limit(limit)
+            )
+            if session_id is not None:
+                query = query.where(turns.c.session_id == session_id)
+            return [_turn(row) for row in connection.execute(query).mappings()]
+
+        return await self._store.read(work)
+
+    async def rewards(self, judged: Sequence[Turn]) -> dict[str, float]:
+        """What feedback on turns, or on what was recalled for them, came to on average, by run."""
+        recalls = {turn.recall_id: turn.run_id for turn in judged if turn.recall_id}
+
+        def work(connection: Connection) -> dict[str, float]:
+            found: dict[str, list[float]] = {}
+            query = select(feedback.c.run_id, feedback.c.recall_id, feedback.c.reward).where(
+                feedback.c.void.is_(False),
+                or_(
+                    feedback.c.run_id.in_([turn.run_id for turn in judged]),
+                    feedback.c.recall_id.in_(recalls),
+                ),
+            )
+            for run_id, recall_id, reward in connection.execute(query):
+                found.setdefault(run_id or recalls[recall_id], []).append(reward)
+            return {run_id: sum(rewards) / len(rewards) for run_id, rewards in found.items()}
+
+        return await self._store.read(work)
 
     async def prompt(self, digest: str) -> Prompt:
         """The system prompt and tools that a turn's `prompt` names.
@@ -288,10 +223,6 @@ class Sessions:
         """
 
         def work(connection: Connection) -> Prompt | None:
-            from sqlalchemy import select
-
-            from hub.tables import prompts
-
             row = connection.execute(select(prompts).where(prompts.c.digest == digest)).first()
             return Prompt(row.system, row.tools) if row else None
 
@@ -308,10 +239,6 @@ class Sessions:
         """
 
         def work(connection: Connection) -> bool:
-            from sqlalchemy import delete, select
-
-            from hub.tables import prompts, sessions, turns
-
             gone = connection.execute(delete(sessions).where(sessions.c.session_id == session_id))
             used = select(turns.c.prompt).where(turns.c.prompt.is_not(None))
             connection.execute(delete(prompts).where(prompts.c.digest.not_in(used)))
@@ -331,10 +258,6 @@ class Sessions:
         """
 
         def work(connection: Connection) -> float:
-            from sqlalchemy import func, select
-
-            from hub.tables import turns
-
             query = select(func.sum(turns.c.usage["cost_usd"].as_float())).where(turns.c.started_at >= since)
             if session_id is not None:
                 query = query.where(turns.c.session_id == session_id)
@@ -347,10 +270,6 @@ class Sessions:
         now = self._clock.now()
 
         def work(connection: Connection) -> None:
-            from sqlalchemy import delete
-
-            from hub.tables import summaries
-
             connection.execute(
                 delete(summaries).where(summaries.c.session_id == session_id, summaries.c.seq == summary.seq)
             )
@@ -362,10 +281,6 @@ class Sessions:
         await self._store.write(work)
 
     def _insert(self, connection: Connection, turn: Turn, now: float) -> int:
-        from sqlalchemy import delete, func, select, update
-
-        from hub.tables import sessions, steps, turns
-
         session_id = turn.session_id
         if _exists(connection, sessions.c.session_id, session_id):
             connection.execute(
@@ -390,33 +305,12 @@ class Sessions:
         return seq
 
 
-def checked_session_id(session_id: str) -> str:
-    """A session id that can be kept and printed.
-
-    Raises:
-        InvalidArguments: It is blank, too long, or holds control characters.
-    """
-    if not session_id.strip():
-        raise InvalidArguments("session_id is blank. Name the session, for example 'default'")
-    if len(session_id) > _SESSION_ID_CHARS_MAX:
-        raise InvalidArguments(f"session_id is longer than {_SESSION_ID_CHARS_MAX} characters")
-    if not session_id.isprintable():
-        raise InvalidArguments("session_id holds characters that cannot be printed")
-    return session_id
-
-
 def _exists(connection: Connection, column: Any, value: object) -> bool:
-    from sqlalchemy import select
-
     return connection.execute(select(column).where(column == value).limit(1)).first() is not None
 
 
 def _latest(connection: Connection, session_id: str, count: int, after_seq: int) -> list[Turn]:
     """The latest turns of a session after a place in it, oldest first."""
-    from sqlalchemy import select
-
-    from hub.tables import turns
-
     query = (
         select(turns)
         .where(turns.c.session_id == session_id, turns.c.seq > after_seq)
@@ -428,10 +322,6 @@ def _latest(connection: Connection, session_id: str, count: int, after_seq: int)
 
 def _summary(connection: Connection, session_id: str) -> Summary | None:
     """The latest summary of a session."""
-    from sqlalchemy import select
-
-    from hub.tables import summaries
-
     query = (
         select(summaries.c.seq, summaries.c.text)
         .where(summaries.c.session_id == session_id)
