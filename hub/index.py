@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import logging
 import shutil
+import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +37,7 @@ T = TypeVar("T")
 
 PROBE_DEADLINE_S = 60.0
 """How long the trial may take; importing Chroma alone takes a second."""
-QUERY_DEADLINE_S = 5.0
+QUERY_DEADLINE_S = 15.0
 """How long a search may take before the caller does without."""
 WRITE_DEADLINE_S = 60.0
 """How long one batch may take."""
@@ -131,8 +132,15 @@ class Index:
             await self._run(lambda: self._collection(scope).delete(ids=wanted), WRITE_DEADLINE_S)
 
     async def drop(self, scope: str) -> None:
-        """Remove a scope with everything in it."""
-        await self._run(lambda: self._drop(scope), WRITE_DEADLINE_S)
+        """Remove a scope with everything in it, from the files too."""
+
+        def remove() -> None:
+            self._drop(scope)
+            # Chroma marks what it deletes as free and leaves the words where they are.
+            with contextlib.closing(sqlite3.connect(self._folder / "chroma.sqlite3")) as database:
+                database.execute("VACUUM")
+
+        await self._run(remove, WRITE_DEADLINE_S)
 
     async def query(self, scope: str, vector: NDArray[Any], limit: int) -> list[tuple[str, float]]:
         """The nearest entries of a scope: names and cosines, best first."""

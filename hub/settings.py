@@ -145,7 +145,7 @@ class MemorySettings(_Table):
     """0 ranks by relevance alone, 1 by learned value alone. What was never judged ranks by relevance."""
     min_score: float = Field(default=0.0, ge=0, le=1)
     """Hits below this final score are left out."""
-    relevance_floor: float = Field(default=0.2, ge=0, le=1)
+    relevance_floor: float = Field(default=0.15, ge=0, le=1)
     """The least cosine with the query that counts as relevant; 0 returns the best there is, relevant or not."""
     learning_rate: float = Field(default=0.2, gt=0, le=1)
     """How far one reward moves an episode's `q_value`."""

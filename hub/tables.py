@@ -205,10 +205,12 @@ feedback = Table(
     Column("recall_id", String(64)),
     Column("run_id", String(64)),
     Column("intent", Integer, ForeignKey("intents.id", ondelete="SET NULL"), index=True),
+    Column("void", Boolean, nullable=False),
     Index(None, "source", "at"),
+    Index(None, "recall_id", "source"),
     sqlite_autoincrement=True,
 )
-"""Every judgement, append-only."""
+"""Every judgement, append-only. One that its source took back, by judging the same again, is `void`."""
 
 credits = Table(
     "credits",

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from hub.memory.episode import GLOBAL, Episode, Hit, Provenance, Recall, Scope
 
 if TYPE_CHECKING:
-    from hub.memory.memory import Feedback, Memory, Stats
+    from hub.memory.learning import Feedback
+    from hub.memory.memory import Memory, Stats
 
 __all__ = [
     "GLOBAL",
@@ -31,7 +32,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """`Memory` brings NumPy and SQLAlchemy, so it is imported when it is first named."""
     if name in ("Memory", "Feedback", "Stats"):
-        from hub.memory import memory
+        from hub.memory import learning, memory
 
-        return getattr(memory, name)
+        return getattr(learning if name == "Feedback" else memory, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -68,8 +68,9 @@ def first_line(experience: str) -> str:
 
 
 def add(connection: Connection, episode: Episode) -> int:
-    """Insert an episode and its words; returns its key."""
+    """Insert an episode and its words, at the end of its thread; returns its key."""
     provenance = episode.provenance
+    position = _next_position(connection, episode)
     row = connection.execute(
         insert(episodes).values(
             episode_id=episode.episode_id,
@@ -81,7 +82,7 @@ def add(connection: Connection, episode: Episode) -> int:
             outcome=episode.outcome,
             actor=episode.actor,
             thread=episode.thread,
-            position=_next_position(connection, episode),
+            position=position,
             happened_at=episode.happened_at,
             created_at=episode.created_at,
             updated_at=episode.updated_at,
@@ -104,7 +105,8 @@ def add(connection: Connection, episode: Episode) -> int:
     )
     assert row.inserted_primary_key is not None
     key: int = row.inserted_primary_key[0]
-    fulltext.put(connection, key, episode.scope, rendered(episode))
+    context = _surround_last(connection, episode, position)
+    fulltext.put(connection, key, episode.scope, rendered(episode), context)
     return key
 
 
@@ -116,6 +118,28 @@ def _next_position(connection: Connection, episode: Episode) -> int | None:
         episodes.c.thread == episode.thread, _in_scope(episode.scope)
     )
     return (connection.execute(last).scalar() or 0) + 1
+
+
+def _surround_last(connection: Connection, episode: Episode, position: int | None) -> str:
+    """Tell the episode before in the thread what follows it; returns what stands before the new one."""
+    if position is None or position == 1:
+        return ""
+    rows = connection.execute(
+        select(episodes.c.id, episodes.c.position, episodes.c.experience).where(
+            episodes.c.thread == episode.thread,
+            _in_scope(episode.scope),
+            episodes.c.position.in_([position - 1, position - 2]),
+            episodes.c.deleted_at.is_(None),
+        )
+    ).all()
+    before = {row.position: row for row in rows}
+    last, earlier = before.get(position - 1), before.get(position - 2)
+    if last is None:
+        return ""
+    around = [episode.experience] if earlier is None else [earlier.experience, episode.experience]
+    fulltext.surround(connection, last.id, "\n".join(around))
+    experience: str = last.experience
+    return experience
 
 
 def put_vector(connection: Connection, key: int, embedder: str, vector: NDArray[Any]) -> None:
@@ -139,11 +163,36 @@ def twin(connection: Connection, episode: Episode) -> Kept | None:
     return None if row is None else _kept(row)
 
 
-def seen_again(connection: Connection, key: int, at: float) -> None:
-    """Count that the same was stored once more."""
-    connection.execute(
-        update(episodes).where(episodes.c.id == key).values(seen=episodes.c.seen + 1, updated_at=at)
+def say_again(connection: Connection, kept: Kept, episode: Episode) -> Episode:
+    """Count that the same was stored once more, in the newer wording; returns the episode as it is now."""
+    now = replace(
+        kept.episode,
+        intent=episode.intent,
+        experience=episode.experience,
+        outcome=episode.outcome or kept.episode.outcome,
+        flags=episode.flags,
+        happened_at=episode.happened_at,
+        updated_at=episode.updated_at,
+        seen=kept.episode.seen + 1,
+        pinned=kept.episode.pinned or episode.pinned,
     )
+    connection.execute(
+        update(episodes)
+        .where(episodes.c.id == kept.key)
+        .values(
+            intent=now.intent,
+            experience=now.experience,
+            outcome=now.outcome,
+            flags=list(now.flags),
+            happened_at=now.happened_at,
+            updated_at=now.updated_at,
+            digest=digest(now),
+            seen=now.seen,
+            pinned=now.pinned,
+        )
+    )
+    fulltext.reword(connection, kept.key, rendered(now))
+    return now
 
 
 def by_keys(connection: Connection, keys: Iterable[int]) -> dict[int, Kept]:
@@ -184,14 +233,14 @@ def vectors_in(connection: Connection, scope: Scope, embedder: str) -> tuple[lis
     return [row.id for row in rows], matrix.reshape(len(rows), -1 if rows else 0)
 
 
-def names_in(connection: Connection, scope: Scope, embedder: str) -> dict[int, str]:
-    """The ids of a scope's episodes that have a vector, by key."""
+def digests_in(connection: Connection, scope: Scope, embedder: str) -> dict[int, str]:
+    """What a scope's episodes with a vector say, as digests by key."""
     rows = connection.execute(
-        select(episodes.c.id, episodes.c.episode_id)
+        select(episodes.c.id, episodes.c.digest)
         .join(vectors, episodes.c.id == vectors.c.id)
         .where(_living(scope), vectors.c.embedder == embedder)
     )
-    return {row.id: row.episode_id for row in rows}
+    return {row.id: row.digest for row in rows}
 
 
 def scopes(connection: Connection) -> list[Scope]:
@@ -239,14 +288,33 @@ def keys_of(connection: Connection, episode_ids: Iterable[str]) -> dict[str, int
     return {row[0]: row[1] for row in rows}
 
 
-def forget(connection: Connection, keys: Sequence[int]) -> None:
-    """Delete episodes with their words, vectors and everything that was learned about them."""
-    fulltext.delete(connection, keys)
+def forget(connection: Connection, keys: Sequence[int]) -> list[Episode]:
+    """Delete episodes with their words, vectors and what was learned about them; returns what they were."""
+    rows = connection.execute(select(episodes).where(episodes.c.id.in_(keys))).all()
+    gone = [_kept(row) for row in rows]
+    fulltext.delete(connection, [kept.key for kept in gone])
     connection.execute(delete(episodes).where(episodes.c.id.in_(keys)))
+    for kept in gone:
+        _surround_gap(connection, kept)
+    return [kept.episode for kept in gone]
 
 
-def in_scopes(within: Sequence[Scope]) -> ColumnElement[bool]:
-    return or_(*map(_in_scope, within))
+def _surround_gap(connection: Connection, gone: Kept) -> None:
+    """Take a deleted episode out of the context of those that stood next to it."""
+    if gone.position is None:
+        return
+    rows = connection.execute(
+        select(episodes.c.id, episodes.c.position, episodes.c.experience).where(
+            episodes.c.thread == gone.episode.thread,
+            _in_scope(gone.episode.scope),
+            episodes.c.position.between(gone.position - 2, gone.position + 2),
+        )
+    ).all()
+    texts = {row.position: row.experience for row in rows}
+    for row in rows:
+        if abs(row.position - gone.position) == 1:
+            beside = [texts[place] for place in (row.position - 1, row.position + 1) if place in texts]
+            fulltext.surround(connection, row.id, "\n".join(beside))
 
 
 def _in_scope(scope: Scope) -> ColumnElement[bool]:

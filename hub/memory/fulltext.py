@@ -1,8 +1,9 @@
 """Search by words, ranked by BM25.
 
-SQLite's FTS5 does it here; another engine would get a class of the same methods. The
-table has one row for each living episode, with the scope as a word of its own, so
-that the scope narrows the search itself and not its result.
+SQLite's FTS5 does it here; another engine would get a module of the same functions.
+The table has one row for each living episode: its text, what stands next to it in its
+thread as context, and its scope as a word of its own, so that the scope narrows the
+search itself and not its result.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 TERMS_MAX = 64
 """How many words of a query are searched; a pasted page does not become a thousand-way match."""
+CONTEXT_WEIGHT = 0.4
+"""What a word counts that stands next to an episode and not in it."""
 
 _WORD = re.compile(r"\w+")
 _STOPWORDS = frozenset(
@@ -32,24 +35,51 @@ _STOPWORDS = frozenset(
 )
 """Words too common to tell one episode from another."""
 
-_PUT = text("INSERT INTO episode_words (rowid, scope, text) VALUES (:id, :scope, :text)")
+_PUT = text("INSERT INTO episode_words (rowid, scope, text, context) VALUES (:id, :scope, :text, :context)")
+_REWORD = text("UPDATE episode_words SET text = :text WHERE rowid = :id")
+_SURROUND = text("UPDATE episode_words SET context = :context WHERE rowid = :id")
 _DELETE = text("DELETE FROM episode_words WHERE rowid = :id")
 _SEARCH = text(
-    "SELECT rowid, -bm25(episode_words, 0.0, 1.0) AS score FROM episode_words "
-    "WHERE episode_words MATCH :query ORDER BY bm25(episode_words, 0.0, 1.0) LIMIT :limit"
+    f"SELECT rowid, -bm25(episode_words, 0.0, 1.0, {CONTEXT_WEIGHT}) FROM episode_words "
+    f"WHERE episode_words MATCH :query ORDER BY bm25(episode_words, 0.0, 1.0, {CONTEXT_WEIGHT}) LIMIT :limit"
 )
 
 
+def words(passage: str) -> list[str]:
+    """The words of a passage in order, lower case."""
+    return _WORD.findall(passage.lower())
+
+
 def terms(query: str) -> list[str]:
-    """The words of a query that tell something, lower case, each once, at most `TERMS_MAX`."""
-    words = dict.fromkeys(word.lower() for word in _WORD.findall(query))
-    telling = [word for word in words if word not in _STOPWORDS]
-    return (telling or list(words))[:TERMS_MAX]
+    """The words of a query that tell something, each once, at most `TERMS_MAX`; all when none does."""
+    distinct = list(dict.fromkeys(words(query)))
+    return ([word for word in distinct if word not in _STOPWORDS] or distinct)[:TERMS_MAX]
 
 
-def put(connection: Connection, key: int, scope: Scope, words: str) -> None:
-    """Add an episode's text."""
-    connection.execute(_PUT, {"id": key, "scope": _scope_word(scope), "text": words})
+def stems(passage: str) -> set[str]:
+    """The distinct words of a passage without their commonest endings."""
+    return {_stem(word) for word in words(passage)}
+
+
+def shared(wanted: Sequence[str], held: set[str]) -> list[str]:
+    """Which of some words a passage holds, given its stems."""
+    return [word for word in wanted if _stem(word) in held]
+
+
+def put(connection: Connection, key: int, scope: Scope, passage: str, context: str) -> None:
+    """Add an episode's text and what stands next to it."""
+    row = {"id": key, "scope": _scope_word(scope), "text": passage, "context": context}
+    connection.execute(_PUT, row)
+
+
+def reword(connection: Connection, key: int, passage: str) -> None:
+    """Replace an episode's text."""
+    connection.execute(_REWORD, {"id": key, "text": passage})
+
+
+def surround(connection: Connection, key: int, context: str) -> None:
+    """Replace what stands next to an episode."""
+    connection.execute(_SURROUND, {"id": key, "context": context})
 
 
 def delete(connection: Connection, keys: Sequence[int]) -> None:
@@ -62,15 +92,22 @@ def search(
     connection: Connection, query: str, scopes: Sequence[Scope], limit: int
 ) -> list[tuple[int, float]]:
     """The episodes that share a word with the query: keys and BM25 scores above 0, best first."""
-    words = terms(query)
-    if not words or not scopes:
+    wanted = terms(query)
+    if not wanted or not scopes:
         return []
     within = " OR ".join(_scope_word(scope) for scope in scopes)
-    wanted = " OR ".join(f'"{word}"' for word in words)
-    rows = connection.execute(
-        _SEARCH, {"query": f"(scope : ({within})) AND (text : ({wanted}))", "limit": limit}
-    )
-    return [(row[0], row[1]) for row in rows]
+    either = " OR ".join(f'"{word}"' for word in wanted)
+    match = f"(scope : ({within})) AND ({{text context}} : ({either}))"
+    return [(row[0], row[1]) for row in connection.execute(_SEARCH, {"query": match, "limit": limit})]
+
+
+def _stem(word: str) -> str:
+    """A word without the endings that English adds most."""
+    for ending in ("ing", "ed", "es", "s"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            word = word[: -len(ending)]
+            break
+    return word.removesuffix("e")
 
 
 def _scope_word(scope: Scope) -> str:

@@ -1,294 +1,285 @@
-"""Learning from feedback: who judged what, how the judgement is shared out, what it changes.
+"""Learning from feedback: who judged what, how a judgement is shared out, what it changes.
 
-Every judgement is one row of an append-only log, and every share of it another; an
-episode's value is a replay of its shares. Nothing is learned from an unknown outcome,
-and making an episode is no success.
+Every judgement is one row of an append-only log, and every share of it another, so an
+episode's value is a replay of its shares. A source that judges the same recall again
+takes its first word back. Nothing is learned from an unknown outcome, and making an
+episode is no success.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import func, insert, select, update
 
-from hub.memory import value
-from hub.tables import credits, episodes, feedback, intent_values, intents, recall_hits, recalls
+from hub.clock import Clock
+from hub.errors import Busy, InvalidArguments, UnknownName
+from hub.memory import episodes, intents, ledger, value
+from hub.memory.ledger import Ledger, RecallRecord
+from hub.memory.meaning import Meaning, Sense
+from hub.settings import MemorySettings
+from hub.store import Store
+from hub.tables import credits, feedback
+from hub.tables import episodes as episodes_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy import Connection
 
-RECALLS_MAX = 20_000
-"""How many recalls are kept, so that feedback can name them."""
-INTENTS_MAX = 20_000
-"""How many judged intents are kept; the one judged longest ago makes room."""
+RATE_WINDOW_S = 60.0
+"""The window of the limit on a source's judgements."""
 
 
 @dataclass(frozen=True, slots=True)
-class RecallRecord:
-    """A recall as it is kept: what it returned, and for which query, as a vector."""
+class Feedback:
+    """What a judgement changed.
 
-    recall_id: str
-    at: float
-    client: str | None
-    run_id: str | None
-    embedder: str | None
-    vector: NDArray[Any] | None
-    hits: tuple[tuple[int, float], ...]
-    """Keys and scores, best first."""
+    Attributes:
+        values: The learned value of each judged episode, before and after, by id.
+    """
+
+    values: dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One episode's part of a judgement: the weight is 1 for an episode known to have been used."""
+    """One episode's part of a judgement: 1 for an episode known to have been used."""
 
     key: int
     weight: float
 
 
-def shares(ranked: Sequence[int], used: Sequence[int] | None) -> list[Share]:
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    """One thing that is judged: what was recalled for an intent, or one episode without one."""
+
+    shares: Sequence[Share]
+    recall: RecallRecord | None = None
+
+
+class Learning:
+    """Takes judgements and moves values.
+
+    Args:
+        store: Holds everything.
+        ledger: The record of recalls.
+        meaning: Tells which intents are the same.
+        settings: The `[memory]` table.
+        clock: The time of a judgement.
+    """
+
+    def __init__(
+        self, store: Store, ledger: Ledger, meaning: Meaning, settings: MemorySettings, clock: Clock
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._meaning = meaning
+        self._settings = settings
+        self._clock = clock
+        # One at a time: two judgements of one new intent must not make two intents.
+        self._judging = asyncio.Lock()
+
+    async def judge(
+        self,
+        reward: float,
+        recall_id: str | None,
+        run_id: str | None,
+        episode_id: str | None,
+        used_ids: Sequence[str] | None,
+        source: str,
+    ) -> Feedback:
+        """See `Memory.feedback`."""
+        if not 0 <= reward <= 1:
+            raise InvalidArguments(f"a reward lies between 0 and 1, not at {reward:g}")
+        if sum(name is not None for name in (recall_id, run_id, episode_id)) != 1:
+            raise InvalidArguments("feedback names exactly one of recall_id, run_id and episode_id")
+
+        def find(connection: Connection) -> list[_Judgement]:
+            self._check_rate(connection, source)
+            if episode_id is not None:
+                kept = episodes.by_id(connection, episode_id)
+                if kept is None:
+                    raise UnknownName(f"there is no episode {episode_id!r}")
+                return [_Judgement([Share(kept.key, 1.0)])]
+            if recall_id is not None:
+                found = ledger.named(connection, recall_id)
+                recalls = [] if found is None else [found]
+            else:
+                recalls = ledger.of_run(connection, run_id or "")
+            if not recalls:
+                what = f"recall {recall_id!r}" if recall_id is not None else f"recall of run {run_id!r}"
+                raise UnknownName(f"there is no {what}; the latest {ledger.RECALLS_MAX:,} are kept")
+            used = None if used_ids is None else set(episodes.keys_of(connection, used_ids).values())
+            return [
+                _Judgement(shared_out([key for key, _ in recall.hits], used), recall) for recall in recalls
+            ]
+
+        async with self._judging:
+            await self._ledger.flush()
+            judgements = await self._store.read(find)
+            return await self._commit(judgements, reward, run_id, source)
+
+    async def _commit(
+        self, judgements: Sequence[_Judgement], reward: float, run_id: str | None, source: str
+    ) -> Feedback:
+        now, sense = self._clock.now(), self._meaning.sense
+        known = [_known_intent(sense, judgement) for judgement in judgements]
+        trust = self._settings.feedback_weights.get(source, 1.0)
+
+        def write(connection: Connection) -> tuple[Feedback, list[Callable[[], None]]]:
+            before = _values(connection, [share.key for entry in judgements for share in entry.shares])
+            afterwards: list[Callable[[], None]] = []
+            for entry, intent in zip(judgements, known, strict=True):
+                recall = entry.recall
+                if recall is not None:
+                    self._take_back(connection, recall.recall_id, source)
+                if intent is not None:
+                    intents.touch(connection, intent, now)
+                elif (
+                    entry.shares and sense is not None and (vector := _comparable(sense, recall)) is not None
+                ):
+                    intent = intents.put(connection, sense.embedder.id, vector, now)
+                    afterwards.append(partial(sense.intents.add, intent, vector))
+                row = connection.execute(
+                    insert(feedback).values(
+                        at=now,
+                        source=source,
+                        reward=reward,
+                        recall_id=None if recall is None else recall.recall_id,
+                        run_id=run_id,
+                        intent=intent,
+                        void=False,
+                    )
+                )
+                assert row.inserted_primary_key is not None
+                for share in entry.shares:
+                    if share.key in before:
+                        weight = share.weight * trust
+                        self._credit(connection, row.inserted_primary_key[0], share.key, reward, weight, now)
+                        if intent is not None:
+                            intents.visit(connection, intent, share.key, weight, reward)
+            after = _values(connection, list(before))
+            names = {
+                key: kept.episode.episode_id for key, kept in episodes.by_keys(connection, before).items()
+            }
+            return Feedback({names[key]: (before[key], after[key]) for key in names}), afterwards
+
+        outcome, afterwards = await self._store.write(write)
+        for take_up in afterwards:
+            take_up()
+        await self._make_room(sense)
+        return outcome
+
+    def _credit(
+        self, connection: Connection, judgement: int, key: int, reward: float, weight: float, at: float
+    ) -> None:
+        """Write one share down and move the value by it."""
+        connection.execute(insert(credits).values(feedback=judgement, id=key, reward=reward, weight=weight))
+        rate = self._settings.learning_rate * weight
+        table = episodes_table
+        connection.execute(
+            update(table)
+            .where(table.c.id == key)
+            .values(
+                q_value=table.c.q_value + rate * (reward - table.c.q_value),
+                q_updated_at=at,
+                visits=table.c.visits + 1,
+                successes=table.c.successes + int(reward > value.SUCCESS),
+                failures=table.c.failures + int(reward < value.SUCCESS),
+            )
+        )
+
+    def _take_back(self, connection: Connection, recall_id: str, source: str) -> None:
+        """Undo what a source has said about a recall before, and replay the values it touched."""
+        said = connection.execute(
+            select(feedback).where(
+                feedback.c.recall_id == recall_id, feedback.c.source == source, feedback.c.void.is_(False)
+            )
+        ).all()
+        for judgement in said:
+            connection.execute(update(feedback).where(feedback.c.id == judgement.id).values(void=True))
+            shares = connection.execute(select(credits).where(credits.c.feedback == judgement.id)).all()
+            for share in shares:
+                if judgement.intent is not None:
+                    intents.visit(connection, judgement.intent, share.id, -share.weight, share.reward)
+                replay(connection, share.id, self._settings.learning_rate)
+
+    def _check_rate(self, connection: Connection, source: str) -> None:
+        limit = self._settings.feedback_per_minute_max
+        since = self._clock.now() - RATE_WINDOW_S
+        count = connection.execute(
+            select(func.count()).where(feedback.c.source == source, feedback.c.at > since)
+        ).scalar()
+        if (count or 0) >= limit:
+            raise Busy(
+                f"{source} has judged {count} times within a minute; at most {limit} count "
+                "(memory.feedback_per_minute_max). Judge what mattered, later"
+            )
+
+    async def _make_room(self, sense: Sense | None) -> None:
+        """Let go of the intents judged longest ago, beyond the bound."""
+        surplus = sense.intents.surplus() if sense is not None else []
+        if surplus and sense is not None:
+            await self._store.write(lambda c: intents.remove(c, surplus))
+            sense.intents.drop(surplus)
+
+
+def shared_out(ranked: Sequence[int], used: set[int] | None) -> list[Share]:
     """Share a judgement among what a recall returned.
 
     Args:
         ranked: The recall's episodes, best first.
-        used: Those that were used, when that is known: they get all of it, the others none.
-            Otherwise it is shared by rank, 1/1, 1/2, 1/3 …, scaled to sum to 1.
+        used: Those that were used, when that is known: each gets all of it, the others none.
+            Otherwise it is shared by rank, 1, 1/2, 1/3 …, scaled to sum to 1.
     """
     if used is not None:
-        return [Share(key, 1.0) for key in used]
+        return [Share(key, 1.0) for key in ranked if key in used]
     whole = sum(1 / rank for rank in range(1, len(ranked) + 1))
     return [Share(key, 1 / rank / whole) for rank, key in enumerate(ranked, 1)]
 
 
-def record(connection: Connection, pending: Sequence[RecallRecord]) -> None:
-    """Keep recalls, and let go of the oldest beyond `RECALLS_MAX`."""
-    if not pending:
-        return
-    living = set(
-        connection.execute(
-            select(episodes.c.id).where(
-                episodes.c.id.in_({key for entry in pending for key, _ in entry.hits})
-            )
-        ).scalars()
-    )
+def replay(connection: Connection, key: int, learning_rate: float) -> None:
+    """Compute an episode's value and counts anew from the shares that stand."""
+    shares = connection.execute(
+        select(credits.c.reward, credits.c.weight)
+        .join(feedback, feedback.c.id == credits.c.feedback)
+        .where(credits.c.id == key, feedback.c.void.is_(False))
+        .order_by(feedback.c.id)
+    ).all()
+    q_value = value.Q_UNKNOWN
+    for reward, weight in shares:
+        q_value = value.moved(q_value, reward, learning_rate, weight)
     connection.execute(
-        insert(recalls),
-        [
-            {
-                "recall_id": entry.recall_id,
-                "at": entry.at,
-                "client": entry.client,
-                "run_id": entry.run_id,
-                "embedder": entry.embedder,
-                "vector": None if entry.vector is None else entry.vector.astype("<f4").tobytes(),
-            }
-            for entry in pending
-        ],
-    )
-    hits = [
-        {"recall_id": entry.recall_id, "rank": rank, "id": key, "score": score}
-        for entry in pending
-        for rank, (key, score) in enumerate(entry.hits, 1)
-        if key in living
-    ]
-    if hits:
-        connection.execute(insert(recall_hits), hits)
-    surplus = (connection.execute(select(func.count()).select_from(recalls)).scalar() or 0) - RECALLS_MAX
-    if surplus > 0:
-        oldest = select(recalls.c.recall_id).order_by(recalls.c.at).limit(surplus)
-        connection.execute(delete(recalls).where(recalls.c.recall_id.in_(oldest)))
-
-
-def recall_named(connection: Connection, recall_id: str) -> RecallRecord | None:
-    """A kept recall."""
-    row = connection.execute(select(recalls).where(recalls.c.recall_id == recall_id)).first()
-    return None if row is None else _record(connection, row)
-
-
-def recalls_of_run(connection: Connection, run_id: str) -> list[RecallRecord]:
-    """What a run recalled, oldest first."""
-    rows = connection.execute(select(recalls).where(recalls.c.run_id == run_id).order_by(recalls.c.at))
-    return [_record(connection, row) for row in rows.all()]
-
-
-def episodes_of_run(connection: Connection, run_id: str) -> list[int]:
-    """What a run stored."""
-    return list(
-        connection.execute(
-            select(episodes.c.id).where(episodes.c.run_id == run_id, episodes.c.deleted_at.is_(None))
-        ).scalars()
-    )
-
-
-def judgements_since(connection: Connection, source: str, since: float) -> int:
-    """How many judgements a source has made since a moment."""
-    count = connection.execute(
-        select(func.count()).where(feedback.c.source == source, feedback.c.at >= since)
-    )
-    return count.scalar() or 0
-
-
-def judge(
-    connection: Connection,
-    *,
-    at: float,
-    source: str,
-    reward: float,
-    recall_id: str | None,
-    run_id: str | None,
-    intent: int | None,
-    shared: Sequence[Share],
-    learning_rate: float,
-) -> dict[int, tuple[float, float]]:
-    """Write one judgement down and move the values it touches; returns them as (before, after) by key."""
-    row = connection.execute(
-        insert(feedback).values(
-            at=at, source=source, reward=reward, recall_id=recall_id, run_id=run_id, intent=intent
-        )
-    )
-    assert row.inserted_primary_key is not None
-    judgement: int = row.inserted_primary_key[0]
-    before = {
-        row.id: row.q_value
-        for row in connection.execute(
-            select(episodes.c.id, episodes.c.q_value).where(
-                episodes.c.id.in_([share.key for share in shared]), episodes.c.deleted_at.is_(None)
-            )
-        )
-    }
-    changed = {}
-    for share in shared:
-        if share.key not in before:
-            continue
-        after = value.moved(before[share.key], reward, learning_rate, share.weight)
-        changed[share.key] = (before[share.key], after)
-        connection.execute(
-            insert(credits).values(feedback=judgement, id=share.key, reward=reward, weight=share.weight)
-        )
-        connection.execute(
-            update(episodes)
-            .where(episodes.c.id == share.key)
-            .values(
-                q_value=after,
-                q_updated_at=at,
-                visits=episodes.c.visits + 1,
-                successes=episodes.c.successes + int(reward > value.SUCCESS),
-                failures=episodes.c.failures + int(reward < value.SUCCESS),
-            )
-        )
-        if intent is not None:
-            _visit(connection, intent, share, reward)
-    return changed
-
-
-def put_intent(connection: Connection, embedder: str, vector: NDArray[Any], at: float) -> int:
-    """Keep a judged intent; returns its key."""
-    row = connection.execute(
-        insert(intents).values(
-            embedder=embedder, vector=vector.astype("<f4").tobytes(), created_at=at, updated_at=at
-        )
-    )
-    assert row.inserted_primary_key is not None
-    key: int = row.inserted_primary_key[0]
-    return key
-
-
-def values_near(
-    connection: Connection, near: Sequence[int], keys: Sequence[int]
-) -> dict[int, list[tuple[int, float, float]]]:
-    """What was learned about episodes at some intents: by episode key, (intent, visits, rewards)."""
-    rows = connection.execute(
-        select(intent_values).where(intent_values.c.intent.in_(near), intent_values.c.id.in_(keys))
-    )
-    out: dict[int, list[tuple[int, float, float]]] = {}
-    for row in rows:
-        out.setdefault(row.id, []).append((row.intent, row.visits, row.rewards))
-    return out
-
-
-def helpful_at(connection: Connection, near: Mapping[int, float], limit: int) -> list[int]:
-    """Episodes that helped with some intents, those of the nearest intent first.
-
-    Args:
-        near: Cosines of the intents by key.
-        limit: How many at most.
-    """
-    rows = connection.execute(
-        select(intent_values).where(
-            intent_values.c.intent.in_(list(near)),
-            intent_values.c.rewards > value.SUCCESS * intent_values.c.visits,
-        )
-    ).all()
-    ranked = sorted(rows, key=lambda row: -near[row.intent] * row.rewards / row.visits)
-    return list(dict.fromkeys(row.id for row in ranked))[:limit]
-
-
-class Intents:
-    """The judged intents of one embedder, in memory, to compare a query with."""
-
-    def __init__(self, dimension: int) -> None:
-        self._keys: list[int] = []
-        self._matrix = np.empty((0, dimension), dtype=np.float32)
-
-    @staticmethod
-    def read(connection: Connection, embedder: str, dimension: int) -> Intents:
-        """All intents in the store."""
-        rows = connection.execute(
-            select(intents.c.id, intents.c.vector)
-            .where(intents.c.embedder == embedder)
-            .order_by(intents.c.id)
-        ).all()
-        out = Intents(dimension)
-        out._keys = [row.id for row in rows]
-        out._matrix = np.frombuffer(b"".join(row.vector for row in rows), dtype="<f4").reshape(-1, dimension)
-        return out
-
-    def cosines(self, vector: NDArray[Any], floor: float) -> dict[int, float]:
-        """The intents above a cosine, by key."""
-        if not self._keys:
-            return {}
-        cosines = self._matrix @ vector
-        return {self._keys[row]: float(cosines[row]) for row in np.flatnonzero(cosines > floor)}
-
-    def add(self, key: int, vector: NDArray[Any]) -> None:
-        self._keys.append(key)
-        self._matrix = np.concatenate([self._matrix, vector[None, :]])
-
-
-def _visit(connection: Connection, intent: int, share: Share, reward: float) -> None:
-    where = (intent_values.c.intent == intent, intent_values.c.id == share.key)
-    moved = connection.execute(
-        update(intent_values)
-        .where(*where)
+        update(episodes_table)
+        .where(episodes_table.c.id == key)
         .values(
-            visits=intent_values.c.visits + share.weight,
-            rewards=intent_values.c.rewards + share.weight * reward,
+            q_value=q_value,
+            visits=len(shares),
+            successes=sum(share.reward > value.SUCCESS for share in shares),
+            failures=sum(share.reward < value.SUCCESS for share in shares),
         )
     )
-    if moved.rowcount == 0:
-        connection.execute(
-            insert(intent_values).values(
-                intent=intent, id=share.key, visits=share.weight, rewards=share.weight * reward
-            )
-        )
 
 
-def _record(connection: Connection, row: Any) -> RecallRecord:
-    hits = connection.execute(
-        select(recall_hits.c.id, recall_hits.c.score)
-        .where(recall_hits.c.recall_id == row.recall_id)
-        .order_by(recall_hits.c.rank)
-    ).all()
-    vector = None if row.vector is None else np.frombuffer(row.vector, dtype="<f4")
-    return RecallRecord(
-        row.recall_id,
-        row.at,
-        row.client,
-        row.run_id,
-        row.embedder,
-        vector,
-        tuple((hit.id, hit.score) for hit in hits),
+def _known_intent(sense: Sense | None, judgement: _Judgement) -> int | None:
+    """The intent that a judgement's query is another wording of."""
+    if sense is None or (vector := _comparable(sense, judgement.recall)) is None:
+        return None
+    return sense.intents.nearest(vector, value.MERGE_COSINE)
+
+
+def _comparable(sense: Sense, recall: RecallRecord | None) -> NDArray[Any] | None:
+    """The vector of a recall's query, if the sentence model in use has made it."""
+    return None if recall is None or recall.embedder != sense.embedder.id else recall.vector
+
+
+def _values(connection: Connection, keys: Sequence[int]) -> dict[int, float]:
+    table = episodes_table
+    rows = connection.execute(
+        select(table.c.id, table.c.q_value).where(table.c.id.in_(keys), table.c.deleted_at.is_(None))
     )
+    return {row.id: row.q_value for row in rows}

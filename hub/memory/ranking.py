@@ -1,4 +1,4 @@
-"""The order of a recall's candidates: relevance first, then learned value.
+"""The order of a recall's candidates by relevance.
 
 Pure functions over one pool of candidates, so that they can be measured without a
 store. Signals are fused as scores, scaled over the pool, and not as ranks: how much
@@ -16,75 +16,108 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+THREAD_BEST = 3
+"""How many of a thread's best candidates tell how relevant the thread is."""
+LENGTH_CHARS = 300
+"""A turn of this length or more is taken to say something."""
+RECENCY_HALF_LIFE_S = 30 * 86_400.0
+"""After how long the recency signal has halved."""
+
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What each signal counts. The defaults were measured on conversations (see docs/memory.md)."""
+    """What each signal counts.
+
+    The defaults come from a grid around a logistic fit on conversations; the optimum is
+    flat, so they are round (docs/memory.md). Recency is a tie-breaker that was not fitted.
+    """
 
     dense: float = 0.45
     lexical: float = 0.55
-    neighbour: float = 0.35
-    actor: float = 0.3
-    recency: float = 0.0
+    neighbour: float = 0.4
+    thread: float = 0.6
+    actor: float = 0.5
+    length: float = 0.3
+    recency: float = 0.05
+
+    @property
+    def total(self) -> float:
+        return (
+            self.dense + self.lexical + self.neighbour + self.thread + self.actor + self.length + self.recency
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
-    """The candidates of one recall, as parallel arrays of shape (n,).
+class Candidate:
+    """One candidate, as far as relevance is concerned.
 
     Attributes:
-        similarity: Cosine with the query; NaN where there is no vector.
+        similarity: Cosine with the query; None where there is no vector.
         lexical: BM25 score; 0 where no word matches.
-        threads: The conversation of each, or None.
-        positions: The place of each in its conversation.
-        actor: Whether the query names the one who said or did it.
+        thread: Its conversation, if it has one.
+        position: Its place there.
+        actor: 1 when the query names who said or did it, 0 when it names another, else 0.5.
+        chars: The length of its text.
         age_s: How long ago it happened.
     """
 
-    similarity: NDArray[Any]
-    lexical: NDArray[Any]
-    threads: Sequence[str | None]
-    positions: Sequence[int | None]
-    actor: NDArray[Any]
-    age_s: NDArray[Any]
+    similarity: float | None
+    lexical: float
+    thread: str | None
+    position: int | None
+    actor: float
+    chars: int
+    age_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Relevance:
-    """The signals of a pool as they count, each 0 to 1, and their weighted mean."""
+    """The signals of a pool, each of shape (n,) and 0 to 1, and their weighted mean."""
 
     dense: NDArray[Any]
     lexical: NDArray[Any]
     neighbour: NDArray[Any]
+    thread: NDArray[Any]
     actor: NDArray[Any]
+    length: NDArray[Any]
     recency: NDArray[Any]
     score: NDArray[Any]
 
 
-HALF_LIFE_S = 30 * 86_400.0
-"""After how long the recency signal has halved."""
+def relevance(pool: Sequence[Candidate], weights: Weights) -> Relevance:
+    """Fuse the signals of a pool; the result is parallel to it.
 
-
-def relevance(pool: Pool, weights: Weights) -> Relevance:
-    """Fuse the signals of a pool."""
-    dense = minmax(np.nan_to_num(pool.similarity, nan=np.nanmin(pool.similarity, initial=1.0)))
-    lexical = minmax(np.concatenate([pool.lexical, [0.0]]))[:-1]
-    near = neighbours(weights.dense * dense + weights.lexical * lexical, pool.threads, pool.positions)
-    recency = 0.5 ** (np.maximum(pool.age_s, 0.0) / HALF_LIFE_S)
-    actor = pool.actor.astype(np.float64)
+    What stands in no conversation is its own neighbour and thread, so that a note competes
+    with a line of a talk on equal terms.
+    """
+    known = [candidate.similarity for candidate in pool if candidate.similarity is not None]
+    lowest = min(known, default=0.0)
+    dense = minmax(np.array([lowest if c.similarity is None else c.similarity for c in pool]))
+    # Scaled from 0, which is what a candidate without a matching word has.
+    lexical = minmax(np.array([candidate.lexical for candidate in pool] + [0.0]))[:-1]
+    base = (weights.dense * dense + weights.lexical * lexical) / (weights.dense + weights.lexical)
+    near = neighbours(base, pool)
+    whole = threads(base, pool)
+    actor = np.array([candidate.actor for candidate in pool])
+    length = np.array(
+        [0.5 if c.thread is None else min(1.0, c.chars / LENGTH_CHARS) for c in pool], dtype=np.float64
+    )
+    ages = np.array([max(0.0, candidate.age_s) for candidate in pool])
+    recency = np.power(0.5, ages / RECENCY_HALF_LIFE_S)
     total = (
         weights.dense * dense
         + weights.lexical * lexical
         + weights.neighbour * near
+        + weights.thread * whole
         + weights.actor * actor
+        + weights.length * length
         + weights.recency * recency
     )
-    whole = weights.dense + weights.lexical + weights.neighbour + weights.actor + weights.recency
-    return Relevance(dense, lexical, near, actor, recency, total / whole)
+    return Relevance(dense, lexical, near, whole, actor, length, recency, total / weights.total)
 
 
 def minmax(values: NDArray[Any]) -> NDArray[Any]:
-    """Scale to 0..1 over the pool; all equal becomes all 1, or all 0 when they are 0."""
+    """Scale to 0..1 over the pool; all equal becomes all 1, or all 0 when they are 0 or less."""
     if values.size == 0:
         return values
     low, high = float(values.min()), float(values.max())
@@ -93,19 +126,40 @@ def minmax(values: NDArray[Any]) -> NDArray[Any]:
     return np.asarray((values - low) / (high - low))
 
 
-def neighbours(
-    scores: NDArray[Any], threads: Sequence[str | None], positions: Sequence[int | None]
-) -> NDArray[Any]:
-    """For each candidate the better score of the two next to it in its thread, 0 without one."""
+def neighbours(scores: NDArray[Any], pool: Sequence[Candidate]) -> NDArray[Any]:
+    """How relevant the two turns before and the two after are: the better at each distance, averaged."""
     places = {
-        (thread, position): row for row, (thread, position) in enumerate(zip(threads, positions, strict=True))
+        (candidate.thread, candidate.position): row
+        for row, candidate in enumerate(pool)
+        if candidate.thread is not None
     }
-    out = np.zeros(scores.shape)
-    for row, (thread, position) in enumerate(zip(threads, positions, strict=True)):
-        if thread is None or position is None:
+    out = scores.copy()
+    for row, candidate in enumerate(pool):
+        if candidate.thread is None or candidate.position is None:
             continue
-        for step in (-1, 1):
-            other = places.get((thread, position + step))
-            if other is not None:
-                out[row] = max(out[row], scores[other])
+        at = [
+            max(
+                (
+                    scores[places[candidate.thread, candidate.position + step]]
+                    for step in (-distance, distance)
+                    if (candidate.thread, candidate.position + step) in places
+                ),
+                default=0.0,
+            )
+            for distance in (1, 2)
+        ]
+        out[row] = sum(at) / len(at)
+    return out
+
+
+def threads(scores: NDArray[Any], pool: Sequence[Candidate]) -> NDArray[Any]:
+    """How relevant each candidate's thread is: the sum of its best scores over `THREAD_BEST`."""
+    rows: dict[str, list[int]] = {}
+    for row, candidate in enumerate(pool):
+        if candidate.thread is not None:
+            rows.setdefault(candidate.thread, []).append(row)
+    out = scores.copy()
+    for members in rows.values():
+        best = np.sort(scores[members])[::-1][:THREAD_BEST]
+        out[members] = best.sum() / THREAD_BEST
     return out

@@ -49,11 +49,9 @@ def moved(q_value: float, reward: float, learning_rate: float, weight: float = 1
     return q_value + learning_rate * weight * (reward - q_value)
 
 
-def decayed(q_value: float, age_s: float, half_life_s: float | None) -> float:
-    """The value as it counts now: what was learned fades towards unknown."""
-    if half_life_s is None or age_s <= 0:
-        return q_value
-    return Q_UNKNOWN + (q_value - Q_UNKNOWN) * math.pow(0.5, age_s / half_life_s)
+def faded(learned: float, age_s: float, half_life_s: float) -> float:
+    """What was learned as it counts now: it halves towards unknown, 0, with the time since."""
+    return learned if age_s <= 0 else learned * math.pow(0.5, age_s / half_life_s)
 
 
 def advantage(

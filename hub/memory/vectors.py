@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,10 @@ BATCH = 64
 """How many vectors go to Chroma at once: a search waits for at most one batch."""
 REOPEN_WAITS_S = (1.0, 30.0)
 """After a failure, when to open the index again; after the last one it stays closed."""
+SAMPLE = 8
+"""How many of the newest vectors must be found before an index is trusted."""
+SAME_COSINE = 0.999
+"""A vector finds itself with no less."""
 EXACT_SCOPES_MAX = 64
 """How many scopes are held for exact search at once; the one searched longest ago is dropped."""
 
@@ -65,8 +69,9 @@ class Vectors:
         self._reconciling: Scope | None = None
         self._unindexed: set[Scope] = set()
         self._waiting: dict[Scope, dict[int, _Waiting]] = {}
-        self._removals: dict[Scope, set[str]] = {}
+        self._sizes: dict[Scope, int] = {}
         self._broken = False
+        self._running = True
         self._changed = asyncio.Event()
         self._settled = asyncio.Event()
         self.index_state = "opening"
@@ -93,37 +98,45 @@ class Vectors:
                     found.update((_key(name), cosine) for name, cosine in named)
         return sorted(found.items(), key=lambda item: -item[1])[:limit]
 
-    def added(self, key: int, episode: Episode, vector: NDArray[Any]) -> None:
-        """Take up an episode that the store has committed."""
+    def size(self, scopes: Iterable[Scope]) -> int:
+        """About how many episodes the last searches of some scopes had to choose from."""
+        return sum(self._sizes.get(scope, 0) for scope in scopes)
+
+    def added(
+        self, key: int, episode: Episode, vector: NDArray[Any], replaces: Episode | None = None
+    ) -> None:
+        """Take up an episode that the store has committed.
+
+        Args:
+            replaces: The same episode in the wording that it had before.
+        """
         scope = episode.scope
+        if replaces is None and scope in self._sizes:
+            self._sizes[scope] += 1
         if scope in self._exact:
             self._exact[scope].add(key, vector)
         elif scope in self._indexed:
             self._exact[scope] = _Exact(self._dimension)
             self._exact[scope].add(key, vector)
         if self._taken_up(scope):
-            self._waiting.setdefault(scope, {})[key] = _Waiting(episode, vector)
+            before = None if replaces is None else episodes.digest(replaces)
+            self._waiting.setdefault(scope, {})[key] = _Waiting(episode, vector, before)
         elif scope.kind != "session":
             self._unindexed.add(scope)
         self._wake()
 
-    def removed(self, scope: Scope, named: dict[int, str]) -> None:
-        """Let go of episodes that the store has deleted.
+    def purge(self, scopes: Iterable[Scope]) -> None:
+        """Rewrite the index of scopes from which the store has deleted something.
 
-        Args:
-            scope: Where they were.
-            named: Their ids by key.
+        They are searched exactly from now on, until the index has them again. Chroma alone
+        would keep what it deletes in its files.
         """
-        exact = self._exact.get(scope)
-        if exact is not None:
-            for key in named:
-                exact.remove(key)
-        waiting = self._waiting.get(scope, {})
-        for key in named:
-            waiting.pop(key, None)
-        if self._taken_up(scope):
-            names = (_name(key, episode_id) for key, episode_id in named.items())
-            self._removals.setdefault(scope, set()).update(names)
+        for scope in scopes:
+            self._exact.pop(scope, None)
+            self._waiting.pop(scope, None)
+            self._indexed.discard(scope)
+            if scope.kind != "session":
+                self._unindexed.add(scope)
         self._wake()
 
     async def run(self) -> None:
@@ -141,6 +154,7 @@ class Vectors:
             await self._index.close()
             if wait_s is not None:
                 await asyncio.sleep(wait_s)
+        self._running = False
         self._settled.set()
 
     async def settle(self) -> None:
@@ -169,8 +183,6 @@ class Vectors:
             self._changed.clear()
             while self._unindexed:
                 await self._take_up(self._unindexed.pop())
-            for scope in list(self._removals):
-                await self._index.delete(str(scope), self._removals.pop(scope))
             for scope in list(self._waiting):
                 await self._hand_over(scope)
             if not self._changed.is_set():
@@ -180,15 +192,17 @@ class Vectors:
 
     async def _take_up(self, scope: Scope) -> None:
         """Make the index hold exactly what the store holds in a scope, and use it from then on."""
-        if scope in self._indexed:
-            return
         # What is stored from here on waits its turn, since the comparison may not see it.
         self._reconciling = scope
         try:
             has = await self._index.names(str(scope), self._embedder)
-            should = await self._store.read(lambda c: episodes.names_in(c, scope, self._embedder))
-            wanted = {_name(key, episode_id): key for key, episode_id in should.items()}
-            await self._index.delete(str(scope), has - wanted.keys())
+            should = await self._store.read(lambda c: episodes.digests_in(c, scope, self._embedder))
+            wanted = {_name(key, digest): key for key, digest in should.items()}
+            if not has <= wanted.keys() or not await self._finds(scope, [wanted[name] for name in has]):
+                # Deleting from Chroma leaves the text in its files, so the scope is written anew.
+                await self._index.drop(str(scope))
+                has = set()
+            self._sizes[scope] = len(should)
             missing = [key for name, key in wanted.items() if name not in has]
             if missing:
                 log.info(
@@ -202,6 +216,17 @@ class Vectors:
         self._exact[scope] = _Exact(self._dimension)
         for key, waiting in self._waiting.get(scope, {}).items():
             self._exact[scope].add(key, waiting.vector)
+
+    async def _finds(self, scope: Scope, keys: Sequence[int]) -> bool:
+        """Whether the index really finds what it lists; after a crash it may list what it has lost."""
+        newest = sorted(keys)[-SAMPLE:]
+        vectors = await self._store.read(lambda c: episodes.vectors_of(c, newest, self._embedder))
+        for vector in vectors.values():
+            found = await self._index.query(str(scope), vector, 1)
+            if not found or found[0][1] < SAME_COSINE:
+                log.warning("index has lost vectors; rebuilding", extra={"scope_kind": scope.kind})
+                return False
+        return True
 
     async def _put(self, scope: Scope, keys: list[int]) -> None:
         """Give the index episodes by their keys; those deleted meanwhile are left out."""
@@ -223,6 +248,9 @@ class Vectors:
             batch = list(waiting.items())[:BATCH]
             entries = [_entry(key, entry.episode, entry.vector) for key, entry in batch]
             await self._index.put(str(scope), self._embedder, entries)
+            await self._index.delete(
+                str(scope), [_name(key, entry.replaces) for key, entry in batch if entry.replaces]
+            )
             for key, entry in batch:
                 if waiting.get(key) is entry:
                     del waiting[key]
@@ -236,6 +264,7 @@ class Vectors:
             keys, matrix = await self._store.read(lambda c: episodes.vectors_in(c, scope, self._embedder))
             if scope not in self._exact:
                 self._exact[scope] = _Exact(self._dimension, keys, matrix)
+                self._sizes[scope] = len(keys)
         exact = self._exact.setdefault(scope, _Exact(self._dimension))
         self._exact.move_to_end(scope)
         self._shed()
@@ -249,20 +278,22 @@ class Vectors:
         for scope in list(self._exact)[: max(0, len(self._exact) - EXACT_SCOPES_MAX)]:
             if scope not in self._waiting:
                 del self._exact[scope]
+                if scope not in self._indexed:
+                    self._sizes.pop(scope, None)
 
     def _give_up(self) -> None:
         """Search exactly from now on; `run` tries to open the index again."""
         self._indexed.clear()
         self._exact.clear()
         self._waiting.clear()
-        self._removals.clear()
         self._broken = True
         self.index_state = "failed"
         self._wake()
 
     def _wake(self) -> None:
-        self._settled.clear()
         self._changed.set()
+        if self._running:
+            self._settled.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +302,8 @@ class _Waiting:
 
     episode: Episode
     vector: NDArray[Any]
+    replaces: str | None
+    """The digest of the wording that the index knows it by."""
 
 
 class _Exact:
@@ -316,9 +349,9 @@ class _Exact:
         return [(self._keys[row], float(cosines[row])) for row in best]
 
 
-def _name(key: int, episode_id: str) -> str:
-    """An entry's name: the key to find it by, the id to tell it from another home's."""
-    return f"{key}.{episode_id}"
+def _name(key: int, digest: str) -> str:
+    """An entry's name: the key to find it by, and what it says, so that another text is another entry."""
+    return f"{key}.{digest[:16]}"
 
 
 def _key(name: str) -> int:
@@ -327,7 +360,7 @@ def _key(name: str) -> int:
 
 def _entry(key: int, episode: Episode, vector: NDArray[Any]) -> Entry:
     return Entry(
-        _name(key, episode.episode_id),
+        _name(key, episodes.digest(episode)),
         vector,
         episodes.rendered(episode),
         {"kind": episode.kind, "source": episode.provenance.source, "created_at": episode.created_at},

@@ -116,6 +116,7 @@ def upgrade() -> None:
         sa.Column("recall_id", sa.String(length=64), nullable=True),
         sa.Column("run_id", sa.String(length=64), nullable=True),
         sa.Column("intent", sa.Integer(), nullable=True),
+        sa.Column("void", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
             ["intent"], ["intents.id"], name=op.f("fk_feedback_intent"), ondelete="SET NULL"
         ),
@@ -123,6 +124,7 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_feedback_intent"), "feedback", ["intent"], unique=False)
+    op.create_index(op.f("ix_feedback_recall_id_source"), "feedback", ["recall_id", "source"], unique=False)
     op.create_index(op.f("ix_feedback_source_at"), "feedback", ["source", "at"], unique=False)
     op.create_table(
         "intent_values",
@@ -216,5 +218,5 @@ def upgrade() -> None:
     if op.get_bind().dialect.name == "sqlite":
         op.execute(
             "CREATE VIRTUAL TABLE episode_words USING fts5"
-            "(scope, text, tokenize = 'porter unicode61 remove_diacritics 2')"
+            "(scope, text, context, tokenize = 'porter unicode61 remove_diacritics 2')"
         )
