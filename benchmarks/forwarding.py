@@ -229,7 +229,7 @@ class Forwarding:
             row("embedded stdio, 2026-07-28", "hub embedded modern", "direct stdio modern", (), 0.9),
             row("attached stdio, 2025-06-18", "hub attached", "direct stdio", (), 0.9),
             row("HTTP, 2025-06-18", "hub HTTP", "direct HTTP", ("fastmcp HTTP",), 1.15),
-            # The called server, on stdio, answers fewer calls a second than the SDK's modern HTTP server alone.
+            # The called server, on stdio, is slower than the SDK's modern HTTP server alone.
             row("HTTP, 2026-07-28", "hub HTTP modern", "direct HTTP modern", (), None),
         ]
 
