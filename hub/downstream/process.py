@@ -28,6 +28,8 @@ STDERR_LINES_KEPT = 20
 STDERR_LINE_BYTES_MAX = 4096
 _HAS_GROUPS = hasattr(os, "killpg")
 _POLL_S = 0.02
+_LAST_WORDS_S = 0.2
+"""How long after a child's end what it wrote before may still be in its pipes."""
 
 
 class Warden:
@@ -111,6 +113,8 @@ class _ChildProtocol(asyncio.SubprocessProtocol):
     def process_exited(self) -> None:
         if not self.exited.done():
             self.exited.set_result(None)
+        # Whatever the child started may hold its pipes open, which then never tell of its end.
+        asyncio.get_running_loop().call_later(_LAST_WORDS_S, self._channel.connection_lost, None)
 
 
 class ChildProcess:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -497,7 +498,9 @@ class DownstreamServer:
         self.state = "down"
         self._failed_starts += 1
         problem = error.error.get("message") if isinstance(error, RpcError) else str(error)
-        if isinstance(error, FileNotFoundError):
+        if isinstance(error, OSError) and self.entry.cwd is not None and not os.path.isdir(self.entry.cwd):
+            problem = f"its folder {self.entry.cwd!r} does not exist: check `cwd` in mcp.json"
+        elif isinstance(error, FileNotFoundError):
             problem = f"{self.entry.command!r} was not found: check `command` in mcp.json and the PATH"
         elif isinstance(error, OSError):
             problem = f"{self.entry.command!r} cannot be started: {error.strerror or error}"

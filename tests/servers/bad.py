@@ -150,7 +150,11 @@ class Bad(Reference):
         if self.mode == "half_answer":
             os.write(1, b'{"jsonrpc":"2.0","id":%d,"result":{"content":[{"ty' % int(request_id))
         if self.mode == "closes_stdout":
-            os.close(1)
+            stdout = os.fstat(1)
+            for fd in range(256):  # uvloop hands a child its pipes twice
+                with contextlib.suppress(OSError):
+                    if os.path.samestat(os.fstat(fd), stdout):
+                        os.close(fd)
             threading.Event().wait()
         die()
 
