@@ -15,7 +15,7 @@ def main() -> int:
     if arguments[:1] == ["_hub"]:
         from hub.detached import main as run_detached
 
-        return run_detached(arguments[1:])
+        run_detached(arguments[1:])
     from hub.cli import main as command_line
 
     return command_line(arguments)

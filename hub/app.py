@@ -461,39 +461,33 @@ def run_embedded(place: Place, *, profile: str | None, tool_names: str | None) -
     return 0
 
 
-async def run_serve(place: Place, *, host: str | None, port: int | None, auth: bool) -> None:
+def run_serve(place: Place, *, host: str | None, port: int | None, auth: bool) -> None:
     """Serve MCP and HTTP in the foreground until stopped, in this process or beside a running hub.
 
     Raises:
         ConfigError: A setting, the address or the home is wrong.
-        HubUnreachable: The running hub did not open its faces.
+        HubError: The running hub did not open its faces, or ended.
     """
     from hub.errors import HomeInUse
     from hub.lock import HomeLock
     from hub.serving import announce, serve_beside
 
-    hub_settings = load(place.home)
-    lock = HomeLock(place.home)
+    async def main(hub_settings: Settings) -> None:
+        hub = Hub(place.home, place.servers_file, hub_settings, environ=dict(os.environ))
+        async with hub.running(), contextlib.AsyncExitStack() as stack:
+            listener = await _listen(hub)
+            stack.push_async_callback(listener.close)
+            announce(await stack.enter_async_context(hub.open_http(host, port, auth)))
+            await _until_stopped(hub)
+            listener.stop_accepting()
+
     try:
-        lock.acquire()
+        with HomeLock(place.home):
+            _run(main(_prepare(place.home, foreground=True)))
     except HomeInUse as error:
         if not error.details.get("listens"):
             raise
-        await serve_beside(place, host=host, port=port, auth=auth)
-        return
-    with contextlib.ExitStack() as stack:
-        stack.callback(lock.release)
-        hub_settings = _prepare(place.home, foreground=True)
-        hub = Hub(place.home, place.servers_file, hub_settings, environ=dict(os.environ))
-        async with hub.running():
-            listener = await _listen(hub)
-            try:
-                async with hub.open_http(host, port, auth) as where:
-                    announce(where)
-                    await _until_stopped(hub)
-            finally:
-                listener.stop_accepting()
-                await listener.close()
+        _run(serve_beside(place, host=host, port=port, auth=auth))
 
 
 class _Draining:

@@ -36,14 +36,14 @@ def add_to(root: typer.Typer) -> None:
     command(root, "doctor", rich_help_panel="Look after it")(doctor)
 
 
-async def serve(
+def serve(
     invocation: Invocation, host: HOST = None, port: PORT = None, no_auth: NO_AUTH = False
 ) -> None:
     """Serve MCP and HTTP in the foreground, until Ctrl+C. Also: hub gateway."""
     from hub.app import run_serve
 
     place = invocation.approved_place()
-    await run_serve(place, host=host, port=port, auth=not no_auth)
+    run_serve(place, host=host, port=port, auth=not no_auth)
 
 
 async def status(invocation: Invocation) -> None:

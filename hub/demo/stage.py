@@ -178,6 +178,10 @@ def is_running(pid: int) -> bool:
     """Whether a process lives. Always false on Windows, where looking would end it."""
     if sys.platform == "win32":
         return False
+    with contextlib.suppress(OSError, IndexError):
+        # One that has ended stays listed until its parent takes note; a container's first process may never.
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

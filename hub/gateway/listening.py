@@ -142,6 +142,8 @@ async def open_gateway(hub: ServedHub, host: str | None, port: int | None, auth:
         log_config=None,
         access_log=False,
         server_header=False,
+        date_header=False,
+        proxy_headers=False,
         ws="none",
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
     )
@@ -161,8 +163,11 @@ async def open_gateway(hub: ServedHub, host: str | None, port: int | None, auth:
     finally:
         faces.close()
         server.should_exit = True
-        await serving
-        listening.close()
+        try:
+            # Whoever is cancelled twice must not cancel the server in the middle of its closing.
+            await asyncio.shield(serving)
+        finally:
+            listening.close()
 
 
 def _as_asgi(faces: Faces) -> Any:

@@ -114,33 +114,39 @@ class PostStream:
         """Nothing more will come."""
         if not self._ended:
             self._ended = True
-            if not self._first.done():
-                self._first.set_result(None)
+            self._commit_to_stream()
             self._frames.end()
 
     async def deliver(
         self, send: Send, receive: Receive, *, headers: list[tuple[bytes, bytes]], modern: bool
     ) -> bool:
         """Send the response as it comes; returns False when a modern client left before its end."""
+        # Silent for long: from then on it is a stream with keepalives.
+        impatience = asyncio.get_running_loop().call_later(KEEPALIVE_S, self._commit_to_stream)
         # A modern client cancels by leaving, so that must be noticed; a legacy one does not.
         gone = asyncio.ensure_future(_wait_gone(receive)) if modern else None
         try:
-            waits: set[asyncio.Future[Any]] = {self._first} if gone is None else {self._first, gone}
-            await asyncio.wait(waits, timeout=KEEPALIVE_S, return_when=asyncio.FIRST_COMPLETED)
-            if gone is not None and gone.done() and not self._first.done():
-                return False
+            if gone is not None:
+                waits: set[asyncio.Future[Any]] = {self._first, gone}
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                if not self._first.done():
+                    return False
+            answer = await self._first
         finally:
+            impatience.cancel()
             if gone is not None:
                 gone.cancel()
-        if self._first.done() and (answer := self._first.result()) is not None:
-            status = 200
-            if modern and isinstance(error := answer.get("error"), dict):
-                status = _STATUS_OF_CODE.get(error.get("code", 0), 200)
-            await respond(send, status, encode(answer), headers=headers)
-            return True
+        if answer is None:
+            return await stream(send, receive, self._frames, headers=headers)
+        status = 200
+        if modern and isinstance(error := answer.get("error"), dict):
+            status = _STATUS_OF_CODE.get(error.get("code", 0), 200)
+        await respond(send, status, encode(answer), headers=headers)
+        return True
+
+    def _commit_to_stream(self) -> None:
         if not self._first.done():
-            self._first.set_result(None)  # silent for long: from here on it is a stream with keepalives
-        return await stream(send, receive, self._frames, headers=headers)
+            self._first.set_result(None)
 
 
 async def _wait_gone(receive: Receive) -> None:
