@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 Verdict = Literal["ready", "in use", "failed"]
 
-READY_DEADLINE_S = 30.0
-"""How long a hub that was started may take until it listens."""
+READY_DEADLINE_S = 25.0
+"""How long a hub that was started may take until it listens: clients give up after 30 s, unexplained."""
 POLL_S = 0.02
 """How often to look for a hub that somebody else is starting."""
 RELAUNCH_S = 0.5

@@ -1,6 +1,7 @@
 """A hub that knows the hello and a few calls: enough to see what an attachment does.
 
-Run as `fake_hub.py --home DIR [--version V] [--fail TEXT] [--tcp] [--starts-in S]`.
+Run as `fake_hub.py --home DIR [--version V] [--fail TEXT] [--crash] [--dies-on METHOD] [--tcp]
+[--starts-in S] [--message-bytes-max N]`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ OPTIONS.add_argument("--home", type=Home.at, required=True)
 OPTIONS.add_argument("--version")
 OPTIONS.add_argument("--fail")
 OPTIONS.add_argument("--crash", action="store_true")
+OPTIONS.add_argument("--dies-on", metavar="METHOD")
 OPTIONS.add_argument("--tcp", action="store_true")
 OPTIONS.add_argument("--starts-in", type=float, default=0.0)
 OPTIONS.add_argument("--message-bytes-max", type=int, default=1_000_000)
@@ -34,9 +36,10 @@ OPTIONS.add_argument("--message-bytes-max", type=int, default=1_000_000)
 class Session(asyncio.Protocol):
     """One attachment's conversation."""
 
-    def __init__(self, hello: Hello, sessions: set[Session], message_bytes_max: int) -> None:
+    def __init__(self, hello: Hello, sessions: set[Session], dies_on: str | None) -> None:
         self.hello = hello
         self.sessions = sessions
+        self.dies_on = dies_on
         self.received = b""
         self.seen: list[Any] = []
         self.waiting_for_answer: Any = None
@@ -69,6 +72,8 @@ class Session(asyncio.Protocol):
     def take(self, message: dict[str, Any]) -> None:
         method, params = message.get("method"), message.get("params", {})
         self.seen.append([method or "answer", message.get("id")])
+        if method is not None and method == self.dies_on:
+            os._exit(1)
         if self.deaf:
             self.send({"jsonrpc": "2.0", "method": "notifications/heard", "params": {"method": method}})
             return
@@ -111,8 +116,6 @@ class Session(asyncio.Protocol):
             asyncio.get_running_loop().call_later(
                 arguments["seconds"], self.answer, request_id, {"late": True}
             )
-        elif name == "die":
-            os._exit(1)
         elif name == "deafen":
             # From now on the hub says what it heard, and answers nothing.
             self.deaf = True
@@ -127,7 +130,7 @@ async def serve(options: argparse.Namespace) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     listener = await listen(
         options.home,
-        lambda hello: Session(hello, sessions, options.message_bytes_max),
+        lambda hello: Session(hello, sessions, options.dies_on),
         lambda: {"clients": len(sessions), "message_bytes_max": options.message_bytes_max},
         ended.set,
         unix=not options.tcp,

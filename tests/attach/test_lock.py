@@ -77,7 +77,10 @@ def test_the_lock_ends_with_its_process_however_that_ends(home: Home) -> None:
 
 def test_a_lock_is_not_inherited_by_children(home: Home) -> None:
     with HomeLock(home):
-        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
+        command = [sys.executable, "-c", "print(flush=True); input()"]
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False)
+        assert child.stdout is not None
+        child.stdout.readline()
     try:
         with HomeLock(home):
             pass

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import queue
+import select
 import signal
 import subprocess
 import sys
@@ -235,12 +237,20 @@ def test_cancelled_requests_are_not_answered_when_the_hub_dies(attach: Attach, h
 
 
 def test_a_request_that_ends_every_hub_is_not_repeated_for_ever(attach: Attach) -> None:
-    client = attach()
+    client = attach("--dies-on", "tools/list")
     client.open()
-    dying = client.send("tools/call", {"name": "die"})
-    assert client.receive()["id"] == dying
-    assert client.receive()["method"] == "notifications/tools/list_changed"
-    assert client.call("echo", text="on") == {"text": "on"}
+    listing = client.send("tools/list")
+    while "id" not in (answer := client.receive()):
+        assert answer["method"] == "notifications/tools/list_changed"
+    assert (answer["id"], answer["error"]["data"]["error"]) == (listing, "HubRestarted")
+
+    def works() -> bool:
+        client.send("ping")
+        while "id" not in (answer := client.receive()):
+            pass
+        return "result" in answer
+
+    until(works, "a hub that lives")
 
 
 def test_all_attachments_meet_again_at_one_new_hub(attach: Attach, home: Home) -> None:
@@ -337,6 +347,27 @@ def test_a_home_that_is_a_file_is_named_in_the_answer(attach: Attach, home: Home
     assert str(home.root) in client.receive()["error"]["message"]
 
 
+def test_a_home_whose_owner_never_listens_is_taken_over_when_that_one_ends(
+    attach: Attach, home: Home
+) -> None:
+    program = "import sys; from hub.home import Home; from hub.lock import HomeLock; "
+    program += "HomeLock(Home.at(sys.argv[1])).acquire(); print(flush=True); input()"
+    owner = subprocess.Popen(
+        [sys.executable, "-c", program, str(home.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert owner.stdout is not None
+    owner.stdout.readline()
+    client = attach()
+    client.send("ping")
+    until(
+        lambda: "hub.lock" in os.listdir(home.root) and home.log_file.exists(), "a first try to start a hub"
+    )
+    with pytest.raises(queue.Empty):
+        client.receive(0.5)
+    owner.communicate(b"\n")
+    assert client.receive()["result"]["pid"] == hub_pid(home)
+
+
 # -- the client ends
 
 
@@ -398,6 +429,21 @@ def test_a_client_that_no_longer_reads_ends_the_attachment_at_once(attach: Attac
     client.close_input()
     os.close(reading)
     assert client.wait(5) == 0
+
+
+def test_what_is_being_delivered_is_delivered_before_the_attachment_ends(attach: Attach) -> None:
+    reading, writing = os.pipe()
+    client = attach(stdout=writing)
+    os.close(writing)
+    client.send("tools/call", {"name": "big", "arguments": {"size": 1_000_000}})
+    client.close_input()
+    select.select([reading], [], [], 10)
+    # The answer has come, and the rest of it does not fit into the pipe.
+    with pytest.raises(subprocess.TimeoutExpired):
+        client.process.wait(0.3)
+    with open(reading, "rb") as answers:
+        assert json.loads(answers.read())["id"] == 1
+    assert client.wait() == 0
 
 
 # -- versions
