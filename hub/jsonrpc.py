@@ -451,8 +451,10 @@ class Peer:
         for pending in self._pending.values():
             if not pending.answer.done():
                 pending.answer.set_exception(PeerClosed(reason, sent=True))
-        for task in self._serving.values():
-            task.cancel()
+        for request_id, task in self._serving.items():
+            # One that was cancelled already is clearing up, which a second time would interrupt.
+            if request_id not in self._cancelled_by_peer:
+                task.cancel()
         self.channel.close()
 
     async def settle(self, grace_s: float) -> None:

@@ -154,7 +154,7 @@ async def _rate(hub: HubConnection, turn: Json, words: str) -> None:
         raise InvalidArguments("/feedback takes a number from 0 (it was wrong) to 1 (it was right)") from None
     if not turn.get("run_id"):
         raise InvalidArguments("there is no reply to rate yet")
-    await hub.request("hub/memory.feedback", {"run_id": turn["run_id"], "reward": reward})
+    await hub.request("hub/memory.feedback", {"about": turn["run_id"], "reward": reward})
 
 
 async def _turn(hub: HubConnection, session_id: str, message: str, report: Any) -> Json:

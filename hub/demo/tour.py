@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,14 +24,21 @@ TOUR_DEADLINE_S = 180.0
 """How long the tour may take in all, on a slow machine."""
 LIST_DEADLINE_S = 30.0
 """How long the example servers may take to start."""
-WANTED_TOOLS = ("almanac.world_time", "notes.add", "checklist.release", "memory.recall", "agent.run_turn")
+WANTED_TOOLS = (
+    "almanac.world_time",
+    "notes.add",
+    "checklist.release",
+    "fs.read",
+    "memory.recall",
+    "agent.run_turn",
+)
 GONE_DEADLINE_S = 5.0
 """How long a process may take to vanish once the hub has ended."""
 REPEATS = 20
 TEXT_CHARS_MAX = 150
 
 NEXT = (
-    ("hub install claude-code", "add the hub to a client (codex, cursor, gemini, vscode, …)"),
+    ("hub install claude-code", "add the hub to a client (codex, cursor, gemini-cli, vscode, …)"),
     ("hub servers add NAME -- COMMAND", "put a server behind it, for all clients at once"),
     ("hub tools list", "what every client then sees"),
     ('hub run "…"', "a turn of the agent; set HUB_MODEL first"),
@@ -321,7 +329,9 @@ async def run(console: Console | None, folder: Path | None) -> Json:
     seconds = time.perf_counter() - started
     page.line("")
     page.line(f"All of it in {length(seconds)}. Yours now:", "bold")
-    page.closing(NEXT)
+    # In a checkout the command is reached through uv.
+    prefix = "" if shutil.which("hub") else "uv run "
+    page.closing([(prefix + command, meaning) for command, meaning in NEXT])
     return {"ok": True, "seconds": round(seconds, 3), "steps": tour.steps}
 
 
