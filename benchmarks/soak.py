@@ -34,7 +34,8 @@ from systems import servers_file as write_servers_file
 from wire import Client, HttpClient, RequestFailed, ServerGone, StdioClient
 
 CALL_DEADLINE_S = 20.0
-SETTLE_S = 3.0
+SETTLE_S = 8.0
+"""Longer than kept-alive connections are kept."""
 BAD = str(SERVERS / "bad.py")
 HEALTHY = ("plain", "sdk", "remote")
 MORTAL = ("mortal1", "mortal2")

@@ -198,14 +198,12 @@ class HttpClient:
         message = {"jsonrpc": "2.0", "id": self._next_id, "method": method, "params": params}
         return _result(await self._post(message, extra))
 
-    async def _post(self, message: Json, extra: Mapping[str, str]) -> Json:
+    async def _post(self, message: Json, extra: Mapping[str, str], method: str = "POST") -> Json:
         reader, writer = await self._connection()
         body = json.dumps(message, separators=(",", ":")).encode()
-        lines = [f"{key}: {value}" for key, value in (self._headers | dict(extra)).items()]
-        head = (
-            f"POST {self._path} HTTP/1.1\r\nContent-Length: {len(body)}\r\n" + "\r\n".join(lines) + "\r\n\r\n"
-        )
-        writer.write(head.encode() + body)
+        headers = {**self._headers, **extra, "Content-Length": str(len(body))}
+        lines = [f"{method} {self._path} HTTP/1.1", *(f"{key}: {value}" for key, value in headers.items())]
+        writer.write("\r\n".join([*lines, "", ""]).encode() + body)
         status_line, *raw = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {key.lower(): value.strip() for key, _, value in (line.partition(":") for line in raw)}
         if headers.get("transfer-encoding") == "chunked":
@@ -220,7 +218,7 @@ class HttpClient:
         if (session := headers.get("mcp-session-id")) is not None:
             self._headers["Mcp-Session-Id"] = session
         status = int(status_line.split()[1])
-        if not content and status == 202:
+        if not content and status in (200, 202, 204):
             return {}
         if headers.get("content-type", "").startswith("text/event-stream"):
             return _answer_among(content)
@@ -240,7 +238,10 @@ class HttpClient:
         return await asyncio.open_connection(self._host, self._port, limit=LINE_BYTES_MAX)
 
     async def close(self) -> None:
-        """Close every connection."""
+        """End the session, where there is one, and close every connection."""
+        if "Mcp-Session-Id" in self._headers:
+            with contextlib.suppress(OSError, RequestFailed, asyncio.IncompleteReadError, TimeoutError):
+                await asyncio.wait_for(self._post({}, {}, "DELETE"), 2)
         for _, writer in self._idle:
             writer.close()
         self._idle.clear()
