@@ -42,7 +42,7 @@ def _run(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with HomeLock(options.home) as lock:
-            from hub.app import run_detached
+            from hub.running import run_detached
 
             run_detached(options.home, options.mcp_config, lock=lock, on_ready=lambda: announce("ready"))
     except HomeInUse as error:

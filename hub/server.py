@@ -14,15 +14,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from hub import __version__
 from hub.calls import HOPS_META_KEY, LOG_LEVELS, Call, Caller, Face, Json, LogLevel
+from hub.eras import SERVER_INFO, Envelope, in_words, legacy_result, legacy_tool, modern_result, read_envelope
 from hub.errors import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError, UnknownName
 from hub.http_headers import declared_params
 from hub.jsonrpc import Peer, Request, RequestId
 from hub.parking import Parking
 from hub.protocol import (
-    CLIENT_CAPABILITIES_META_KEY,
-    CLIENT_INFO_META_KEY,
     HANDSHAKE_VERSIONS,
     LATEST_HANDSHAKE_VERSION,
     LIST_CAPABILITIES,
@@ -32,16 +30,12 @@ from hub.protocol import (
     LOG_LEVEL_META_KEY,
     MODERN_VERSIONS,
     PROTOCOL_VERSION_META_KEY,
-    SERVER_INFO_META_KEY,
     SUBSCRIPTION_ID_META_KEY,
-    UNSUPPORTED_PROTOCOL_VERSION,
 )
 from hub.router import Router
 from hub.surface import Surface
 
 log = logging.getLogger(__name__)
-
-SERVER_INFO: Json = {"name": "omni-hub", "title": "Omni Hub", "version": __version__}
 
 CAPABILITIES: Json = {
     "tools": {"listChanged": True},
@@ -59,59 +53,6 @@ _ASKING = frozenset({"sampling", "elicitation", "roots"})
 
 _MODERN_ONLY = frozenset({"server/discover", "subscriptions/listen"})
 _LEGACY_ONLY = frozenset({"ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """What a modern request says about its client.
-
-    Attributes:
-        version: The protocol revision.
-        capabilities: What the client declared.
-        client: Its name and version, in words.
-    """
-
-    version: str
-    capabilities: Mapping[str, Any]
-    client: str
-
-
-def read_envelope(params: Json) -> Envelope | None:
-    """The envelope of a modern request; None when there is none, as in the legacy era.
-
-    Raises:
-        RpcError: There is one, and it is wrong or of a revision the hub does not speak.
-    """
-    meta = params.get("_meta")
-    if not isinstance(meta, dict) or PROTOCOL_VERSION_META_KEY not in meta:
-        return None
-    version = meta[PROTOCOL_VERSION_META_KEY]
-    if not isinstance(version, str):
-        raise RpcError({"code": INVALID_PARAMS, "message": "the protocol version in _meta must be a string"})
-    if version not in MODERN_VERSIONS:
-        raise RpcError(
-            {
-                "code": UNSUPPORTED_PROTOCOL_VERSION,
-                "message": f"Unsupported protocol version: {version}",
-                "data": {"supported": list(MODERN_VERSIONS), "requested": version},
-            }
-        )
-    capabilities = meta.get(CLIENT_CAPABILITIES_META_KEY)
-    if not isinstance(capabilities, dict):
-        raise RpcError(
-            {
-                "code": INVALID_PARAMS,
-                "message": f"_meta must carry an object {CLIENT_CAPABILITIES_META_KEY!r}",
-            }
-        )
-    return Envelope(version, capabilities, in_words(meta.get(CLIENT_INFO_META_KEY)))
-
-
-def in_words(client_info: object) -> str:
-    """A client's `name version`, or `unknown`."""
-    if not isinstance(client_info, dict) or not isinstance(client_info.get("name"), str):
-        return "unknown"
-    return f"{client_info['name']} {client_info.get('version', '')}".strip()[:100]
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +181,7 @@ class McpServer:
         if method in LIST_KEYS:
             items = await self.router.listing(method, view.surface)
             if method == "tools/list" and not call.modern:
-                items = [_legacy_tool(tool) for tool in items]
+                items = [legacy_tool(tool) for tool in items]
             return {LIST_KEYS[method]: items}
         if method == "ping":
             return {}
@@ -301,52 +242,6 @@ def changes(methods: frozenset[str]) -> list[str]:
         for notification, lists in LIST_CHANGED.items()
         if methods.intersection(lists) and LIST_CAPABILITIES[lists[0]] in CAPABILITIES
     ]
-
-
-def modern_result(result: Json, *, cacheable: bool) -> Json:
-    """A result in the envelope of the modern era.
-
-    Args:
-        result: As the router gave it; not changed.
-        cacheable: Whether the method's result carries cache hints.
-    """
-    meta = result.get("_meta")
-    wrapped = {
-        **result,
-        "resultType": result.get("resultType") or "complete",
-        "_meta": {**(meta if isinstance(meta, dict) else {}), SERVER_INFO_META_KEY: SERVER_INFO},
-    }
-    if cacheable:
-        wrapped.setdefault("ttlMs", 0)
-        wrapped.setdefault("cacheScope", "private")
-    return wrapped
-
-
-_MODERN_KEYS = frozenset({"resultType", "ttlMs", "cacheScope"})
-
-
-def legacy_result(result: Json) -> Json:
-    """A result without what only the modern era knows."""
-    structured = result.get("structuredContent")
-    if structured is not None and not isinstance(structured, dict):
-        result = {**result, "structuredContent": {"result": structured}}
-    meta = result.get("_meta")
-    if isinstance(meta, dict) and SERVER_INFO_META_KEY in meta:
-        rest = {key: value for key, value in meta.items() if key != SERVER_INFO_META_KEY}
-        result = {key: value for key, value in result.items() if key != "_meta"}
-        if rest:
-            result["_meta"] = rest
-    if not _MODERN_KEYS.isdisjoint(result):
-        result = {key: value for key, value in result.items() if key not in _MODERN_KEYS}
-    return result
-
-
-def _legacy_tool(tool: Json) -> Json:
-    """A tool as legacy clients accept it: its output schema describes an object, or is left out."""
-    schema = tool.get("outputSchema")
-    if schema is None or (isinstance(schema, dict) and schema.get("type", "object") == "object"):
-        return tool
-    return {key: value for key, value in tool.items() if key != "outputSchema"}
 
 
 def _no_method(method: str) -> RpcError:

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
         say(f"{TOOL_NAMES_VARIABLE}={tool_names} is none of {', '.join(TOOL_NAMES)}")
         return 2
     if options.embedded:
-        from hub.app import run_embedded
+        from hub.running import run_embedded
 
         return run_embedded(place, profile=options.profile, tool_names=tool_names)
     vain = _vain_variables(os.environ)

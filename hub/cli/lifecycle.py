@@ -40,10 +40,14 @@ def serve(
     invocation: Invocation, host: HOST = None, port: PORT = None, no_auth: NO_AUTH = False
 ) -> None:
     """Serve MCP and HTTP in the foreground, until Ctrl+C. Also: hub gateway."""
-    from hub.app import run_serve
+    from hub.running import run_serve
+    from hub.serving import client_entry
+
+    def tell(where: Json) -> None:
+        invocation.show({**where, "client_entry": client_entry(where)}, views.serving)
 
     place = invocation.approved_place()
-    run_serve(place, host=host, port=port, auth=not no_auth)
+    run_serve(place, host=host, port=port, auth=not no_auth, tell=tell)
 
 
 async def status(invocation: Invocation) -> None:

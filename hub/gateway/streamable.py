@@ -16,6 +16,7 @@ from typing import Any
 
 from hub import http_headers
 from hub.calls import Call, Json
+from hub.eras import read_envelope
 from hub.errors import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -41,7 +42,7 @@ from hub.gateway.http import (
 )
 from hub.jsonrpc import Peer, RequestId, decode, encode
 from hub.protocol import HANDSHAKE_VERSIONS, MODERN_VERSIONS, UNSUPPORTED_PROTOCOL_VERSION
-from hub.server import Client, McpServer, View, modern_call, read_envelope
+from hub.server import Client, McpServer, View, modern_call
 from hub.settings import HttpSettings
 from hub.sse import sse_frame
 
