@@ -1,10 +1,10 @@
-"""`hub serve` for a person: what it prints, and serving beside a hub that runs already."""
+"""`hub serve`: the entry for a client, and serving beside a hub that runs already."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,35 +22,17 @@ _SERVE_S = 10 * 365 * 86_400.0
 _FOLLOW_S = 0.5
 
 
-def announce(where: Json) -> None:
-    """Say where the faces are, with an entry that can be pasted into a client's configuration.
+def client_entry(where: Json) -> Json:
+    """The entry for a client's configuration, key included.
 
     Args:
-        where: `url`, `mcp`, `sse`, `auth`, `key_file`, as the gateway gives them.
+        where: `mcp`, `auth` and `key_file`, as the gateway gives them.
     """
     entry: Json = {"type": "http", "url": where["mcp"]}
     if where["auth"]:
         key = Path(where["key_file"]).read_text(encoding="ascii").strip()
         entry["headers"] = {"Authorization": f"Bearer {key}"}
-    lines = [
-        f"The hub serves {where['url']}",
-        "",
-        f"  MCP (Streamable HTTP)   {where['mcp']}",
-        f"  MCP (SSE, older clients) {where['sse']}",
-        f"  a turn of the agent     POST {where['url']}/message",
-        f"  health                  {where['url']}/health",
-        "",
-        "For a client's MCP configuration:",
-        "",
-        json.dumps({"mcpServers": {"hub": entry}}, indent=2),
-        "",
-    ]
-    if where["auth"]:
-        lines += [f"The key stands in {where['key_file']}. Ctrl+C stops.", ""]
-    else:
-        lines += ["NO KEY IS ASKED FOR: every program on this machine can use every tool. Ctrl+C stops.", ""]
-    sys.stdout.write("\n".join(lines) + "\n")
-    sys.stdout.flush()
+    return {"mcpServers": {"hub": entry}}
 
 
 class _Events:
@@ -67,7 +49,9 @@ class _Events:
             self.serving.set_result(params)
 
 
-async def serve_beside(place: Place, *, host: str | None, port: int | None, auth: bool) -> None:
+async def serve_beside(
+    place: Place, *, host: str | None, port: int | None, auth: bool, tell: Callable[[Json], None]
+) -> None:
     """Have the running hub open its HTTP faces for as long as this runs, and follow its log.
 
     Raises:
@@ -86,7 +70,7 @@ async def serve_beside(place: Place, *, host: str | None, port: int | None, auth
     try:
         await asyncio.wait({asking, events.serving}, return_when=asyncio.FIRST_COMPLETED)
         if events.serving.done():
-            announce(events.serving.result())
+            tell(events.serving.result())
             following = asyncio.ensure_future(_follow(place.home.log_file))
         await asking
     except RpcError as error:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from hub.calls import Json
 from hub.cli import exits, views
 from hub.cli.invocation import Invocation, command, fail
 from hub.home import Home
@@ -36,9 +37,7 @@ def add_to(root: typer.Typer) -> None:
     command(root, "doctor", rich_help_panel="Look after it")(doctor)
 
 
-def serve(
-    invocation: Invocation, host: HOST = None, port: PORT = None, no_auth: NO_AUTH = False
-) -> None:
+def serve(invocation: Invocation, host: HOST = None, port: PORT = None, no_auth: NO_AUTH = False) -> None:
     """Serve MCP and HTTP in the foreground, until Ctrl+C. Also: hub gateway."""
     from hub.running import run_serve
     from hub.serving import client_entry

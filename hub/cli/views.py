@@ -458,6 +458,33 @@ def status(console: Console, answer: Json) -> None:
     servers(console, answer)
 
 
+def serving(console: Console, answer: Json) -> None:
+    import json
+
+    url = answer["url"]
+    console.print(f"The hub serves [bold cyan]{plain(url)}[/]\n")
+    facts(
+        console,
+        {
+            "MCP, Streamable HTTP": answer["mcp"],
+            "MCP, SSE for older clients": answer["sse"],
+            "a turn of the agent": f"POST {url}/message",
+            "health": f"{url}/health",
+        },
+    )
+    console.print("\nFor a client's configuration:\n")
+    console.print(json.dumps(answer["client_entry"], indent=2), markup=False, soft_wrap=True)
+    if answer["auth"]:
+        console.print(
+            f"\n[dim]The key stands in {plain(answer['key_file'])}. Ctrl+C stops.[/]", soft_wrap=True
+        )
+    else:
+        console.print(
+            "\n[bold red]No key is asked for:[/] every program on this machine can use every tool. "
+            "[dim]Ctrl+C stops.[/]"
+        )
+
+
 def stopped(console: Console, answer: Json) -> None:
     console.print("Stopped." if answer["stopped"] else "No hub was running.")
 
