@@ -99,11 +99,9 @@ class Client:
             return
         try:
             with self._lock:
-                sent = os.write(self._writing, lines)
-                if sent < len(lines):
-                    rest = memoryview(lines)[sent:]
-                    while rest:
-                        rest = rest[os.write(self._writing, rest) :]
+                rest = memoryview(lines)
+                while rest:
+                    rest = rest[os.write(self._writing, rest) :]
         except OSError:
             raise ClientGone from None
 
