@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
         from hub.running import run_embedded
 
         return run_embedded(place, profile=options.profile, tool_names=tool_names)
-    vain = _vain_variables(os.environ)
+    vain = vain_variables(os.environ)
     if vain:
         say(
             f"not passed on: {', '.join(vain)}; all clients share the hub, "
@@ -130,7 +130,7 @@ def _folder() -> Path | None:
         return None
 
 
-def _vain_variables(environ: Mapping[str, str]) -> list[str]:
+def vain_variables(environ: Mapping[str, str]) -> list[str]:
     """The settings and provider keys that a client passed, which a shared hub does not take from a client."""
     return sorted(
         name

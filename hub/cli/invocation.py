@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 PIPE_COLUMNS = 4096
 """How wide a table may grow where nobody looks: one line for each row, nothing cut."""
+TRACEBACK_VARIABLE = "HUB_TRACEBACK"
+"""Set it to see where an internal error comes from."""
 PAGE_COLUMNS_MAX = 110
 """Wider lines than this are hard to read, however wide the terminal."""
 
@@ -103,8 +105,23 @@ class Invocation:
         """
         from hub.cli.connection import connect
 
+        if start:
+            self._warn_of_vain_variables()
         async with connect(self.approved_place(), start=start) as connection:
             yield connection
+
+    def _warn_of_vain_variables(self) -> None:
+        """Name the settings that stand in this shell, which a hub in the background never sees."""
+        from hub.attach.command import vain_variables
+
+        vain = [name for name in vain_variables(os.environ) if name.startswith("HUB_")]
+        vain = [name for name in vain if name != TRACEBACK_VARIABLE]
+        if vain:
+            home = self.place.home
+            self.say(
+                f"hub: not passed on: {', '.join(vain)}; all clients share the hub, so settings belong in "
+                f"{home.settings_file} or {home.env_file}"
+            )
 
     def approved_place(self) -> Place:
         """Which home and servers file this command means.

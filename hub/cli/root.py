@@ -13,13 +13,10 @@ import typer
 import hub
 from hub.cli import clients, exits, lifecycle, memory, servers, sessions, skills, tools, tour, turns
 from hub.cli.exits import Quit
-from hub.cli.invocation import HOME, JSON, MCP_CONFIG, Invocation
+from hub.cli.invocation import HOME, JSON, MCP_CONFIG, TRACEBACK_VARIABLE, Invocation
 from hub.errors import HubError, InvalidArguments, RpcError
 
 EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong command, 3 no hub, 4 mend the configuration, 130 interrupted."
-
-TRACEBACK_VARIABLE = "HUB_TRACEBACK"
-"""Set it to see where an internal error comes from."""
 
 app = typer.Typer(
     name="hub",

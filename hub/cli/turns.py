@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ import typer
 from hub.calls import Json
 from hub.cli import exits, keyboard, views
 from hub.cli.invocation import Invocation, command, fail
-from hub.errors import HubError, InvalidArguments, RpcError
+from hub.errors import HubError, InvalidArguments, ModelNotConfigured, RpcError
 
 if TYPE_CHECKING:
     from hub.cli.connection import HubConnection
@@ -158,12 +159,25 @@ async def _rate(hub: HubConnection, turn: Json, words: str) -> None:
 
 
 async def _turn(hub: HubConnection, session_id: str, message: str, report: Any) -> Json:
-    return await hub.request(
-        "hub/run_turn",
-        {"session_id": session_id, "message": message},
-        deadline_s=TURN_DEADLINE_S,
-        on_event=report,
-    )
+    try:
+        return await hub.request(
+            "hub/run_turn",
+            {"session_id": session_id, "message": message},
+            deadline_s=TURN_DEADLINE_S,
+            on_event=report,
+        )
+    except RpcError as error:
+        if exits.exit_code(error) != exits.CONFIG:
+            raise
+        raise ModelNotConfigured(str(error) + _keys_here()) from None
+
+
+def _keys_here() -> str:
+    """A hint for whoever has a provider's key in this shell, which a hub in the background never sees."""
+    from hub.attach.command import vain_variables
+
+    keys = [name for name in vain_variables(os.environ) if not name.startswith("HUB_")]
+    return f". In this shell the hub does not see: {', '.join(keys)}" if keys else ""
 
 
 def _ignore(event: Json) -> None:
