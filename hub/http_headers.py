@@ -26,6 +26,10 @@ NAME_PARAMS: Final = {"tools/call": "name", "prompts/get": "name", "resources/re
 
 HEADER_MISMATCH: Final = -32020
 
+Mirrored = Mapping[tuple[str, ...], tuple[str, str]]
+"""Properties that are mirrored in headers: by path, the header's name after the prefix, in lower case,
+and the property's type."""
+
 _SCHEMA_KEY = "x-mcp-header"
 _PLAIN = re.compile(r"[\x20-\x7e]*")
 _WRAPPED = re.compile(r"=\?base64\?(.*)\?=")
@@ -52,13 +56,12 @@ def decode_value(value: str) -> str | None:
         return None
 
 
-def declared_params(schema: Any) -> dict[tuple[str, ...], tuple[str, str]]:
+def declared_params(schema: Any) -> Mirrored:
     """Which properties of a tool's input schema are mirrored in headers.
 
     Returns:
-        For each property path: the header's name after the prefix, in lower case, and
-        the property's type. Empty when any annotation breaks the specification's
-        rules, because then no client sends these headers.
+        Empty when any annotation breaks the specification's rules, because then no
+        client sends these headers.
     """
     declared: dict[tuple[str, ...], tuple[str, str]] = {}
     names: set[str] = set()
@@ -116,7 +119,7 @@ def _rendered(value: Any) -> str | None:
     return str(value) if isinstance(value, str | int | float) else None
 
 
-def param_headers(declared: Mapping[tuple[str, ...], tuple[str, str]], arguments: Any) -> dict[str, str]:
+def param_headers(declared: Mirrored, arguments: Any) -> dict[str, str]:
     """The `Mcp-Param-*` headers of a call."""
     headers = {}
     for path, (name, _) in declared.items():
@@ -126,9 +129,7 @@ def param_headers(declared: Mapping[tuple[str, ...], tuple[str, str]], arguments
     return headers
 
 
-def mismatch(
-    declared: Mapping[tuple[str, ...], tuple[str, str]], arguments: Any, headers: Mapping[str, list[str]]
-) -> str | None:
+def mismatch(declared: Mirrored, arguments: Any, headers: Mapping[str, list[str]]) -> str | None:
     """How a call's `Mcp-Param-*` headers disagree with its arguments; None when they agree.
 
     Args:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from hub.calls import HOPS_META_KEY, Call, Caller, Json
 from hub.errors import INVALID_PARAMS, InvalidArguments, RpcError, UnknownName
+from hub.http_headers import Mirrored, declared_params
 from hub.names import NameTables, Target, fold
 from hub.protocol import LIST_KEYS, RESOURCE_NOT_FOUND
 from hub.resources import Listing, ResourceTable
@@ -90,6 +91,7 @@ class _Tables:
 
     names: Mapping[str, NameTables]
     resources: ResourceTable
+    mirrored: Mapping[Target, Mirrored]
 
 
 class Router:
@@ -241,6 +243,12 @@ class Router:
                         for server in servers
                     ]
                 ),
+                mirrored={
+                    Target(server.name, tool["name"]): declared
+                    for server in servers
+                    for tool in server.items("tools/list")
+                    if (declared := declared_params(tool.get("inputSchema")))
+                },
             )
         return self._tables
 
@@ -259,6 +267,12 @@ class Router:
         public = self._current().names["tools/list"].public(Target(server.name, item), style)
         definition = next(tool for tool in server.items("tools/list") if tool["name"] == item)
         return {**definition, "name": public}
+
+    def mirrored_params(self, name: str, surface: Surface) -> Mirrored:
+        """Which arguments of a tool modern HTTP clients mirror in headers; none when it is unknown."""
+        tables = self._current()
+        target = tables.names["tools/list"].resolve(name, surface.tool_names) if tables.mirrored else None
+        return tables.mirrored.get(target, {}) if target is not None else {}
 
     def server_of(self, name: str) -> str:
         """The name of the server that a tool's name means.

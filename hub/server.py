@@ -16,8 +16,7 @@ from typing import Any, ClassVar
 
 from hub.calls import HOPS_META_KEY, LOG_LEVELS, Call, Caller, Face, Json, LogLevel
 from hub.eras import SERVER_INFO, Envelope, in_words, legacy_result, legacy_tool, modern_result, read_envelope
-from hub.errors import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError, UnknownName
-from hub.http_headers import declared_params
+from hub.errors import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError
 from hub.jsonrpc import Peer, Request, RequestId
 from hub.parking import Parking
 from hub.protocol import (
@@ -118,14 +117,6 @@ class McpServer:
         """End the streams of changes gracefully, and what waits for clients to come back."""
         self._closing.set()
         self._parking.close()
-
-    def mirrored_params(self, name: str, view: View) -> dict[tuple[str, ...], tuple[str, str]]:
-        """Which arguments of a tool modern HTTP clients mirror in headers; none when it is unknown."""
-        try:
-            tool = self.router.tool(name, view.surface.tool_names)
-        except UnknownName:
-            return {}
-        return declared_params(tool.get("inputSchema"))
 
     def initialize(self, params: Json) -> tuple[Json, Handshake]:
         """Answer `initialize`.

@@ -55,7 +55,7 @@ class _Remote:
         self._version: str | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._problem = ""
-        self._declared: dict[str, Mapping[tuple[str, ...], tuple[str, str]]] = {}
+        self._declared: dict[str, http_headers.Mirrored] = {}
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=connections_max),
             timeout=aiohttp.ClientTimeout(total=None, connect=connect_deadline_s),

@@ -60,6 +60,10 @@ _STATUS_OF_CODE = {
 """The HTTP status of a modern error by its JSON-RPC code (2026-07-28, transports); 200 for others."""
 
 
+LEAVING_NOTICED_S = 0.01
+"""From when on the departure of a modern client is watched for."""
+
+
 class _Refused(Exception):
     """A request is turned away before any session or server sees it.
 
@@ -87,13 +91,14 @@ class PostStream:
 
     def __init__(self, request_id: RequestId) -> None:
         self._request_id = request_id
-        self._frames = Frames()
+        self._frames: Frames | None = None  # most answers come first and need none
         self._first: asyncio.Future[Json | None] = asyncio.get_running_loop().create_future()
         self._ended = False
+        self._watching: asyncio.Future[None] | None = None
 
     @property
     def full(self) -> bool:
-        return self._frames.full
+        return self._frames is not None and self._frames.full
 
     def send(self, message: Json, headers: Mapping[str, str] | None = None) -> None:
         if self._ended:
@@ -104,50 +109,65 @@ class PostStream:
             self._first.set_result(message if answer else None)
             if answer:
                 return
-        self._frames.put(sse_frame(encode(message), type="message"))
+        frames = self._stream_frames()
+        frames.put(sse_frame(encode(message), type="message"))
         if answer:
-            self._frames.end()
+            frames.end()
+
+    def _stream_frames(self) -> Frames:
+        if self._frames is None:
+            self._frames = Frames()
+        return self._frames
 
     async def drain(self) -> None:
-        await self._frames.drain()
+        await self._stream_frames().drain()
 
     def close(self) -> None:
         """Nothing more will come."""
         if not self._ended:
             self._ended = True
-            self._commit_to_stream()
-            self._frames.end()
+            self._settle_first(None)
+            self._stream_frames().end()
 
     async def deliver(
         self, send: Send, receive: Receive, *, headers: list[tuple[bytes, bytes]], modern: bool
     ) -> bool:
         """Send the response as it comes; returns False when a modern client left before its end."""
+        loop = asyncio.get_running_loop()
         # Silent for long: from then on it is a stream with keepalives.
-        impatience = asyncio.get_running_loop().call_later(KEEPALIVE_S, self._commit_to_stream)
-        # A modern client cancels by leaving, so that must be noticed; a legacy one does not.
-        gone = asyncio.ensure_future(_wait_gone(receive)) if modern else None
+        timers = [loop.call_later(KEEPALIVE_S, self._settle_first, None)]
+        if modern:
+            # A modern client cancels by leaving. Most answers are there before it is worth looking.
+            timers.append(loop.call_later(LEAVING_NOTICED_S, self._watch, receive))
         try:
-            if gone is not None:
-                waits: set[asyncio.Future[Any]] = {self._first, gone}
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-                if not self._first.done():
-                    return False
             answer = await self._first
         finally:
-            impatience.cancel()
-            if gone is not None:
-                gone.cancel()
+            for timer in timers:
+                timer.cancel()
+            if self._watching is not None:
+                self._watching.cancel()
+        if answer is _GONE:
+            return False
         if answer is None:
-            return await stream(send, receive, self._frames, headers=headers)
+            return await stream(send, receive, self._stream_frames(), headers=headers)
         status = 200
         if modern and isinstance(error := answer.get("error"), dict):
             status = _STATUS_OF_CODE.get(error.get("code", 0), 200)
         await respond(send, status, encode(answer), headers=headers)
         return True
 
-    def _commit_to_stream(self) -> None:
+    def _settle_first(self, what: Json | None) -> None:
+        """Decide what the response is: an answer, a stream (None), or nothing because nobody is there."""
         if not self._first.done():
-            self._first.set_result(None)
+            self._first.set_result(what)
+
+    def _watch(self, receive: Receive) -> None:
+        self._watching = asyncio.ensure_future(_wait_gone(receive))
+        self._watching.add_done_callback(lambda _: self._settle_first(_GONE))
+
+
+_GONE: Json = {}
+"""Stands for a client that has left."""
 
 
 async def _wait_gone(receive: Receive) -> None:
@@ -324,7 +344,8 @@ class StreamableHttp:
         """
         headers: dict[str, list[str]] = {}
         for key, value in scope["headers"]:
-            headers.setdefault(key.decode("latin-1"), []).append(value.decode("latin-1"))
+            if key.startswith(b"mcp-"):
+                headers.setdefault(key.decode("latin-1"), []).append(value.decode("latin-1"))
         params = {} if params is None else params
         if not isinstance(params, dict):
             raise RpcError({"code": INVALID_PARAMS, "message": "'params' must be an object"})
@@ -350,7 +371,9 @@ class StreamableHttp:
                 raise _mismatch(f"mcp-name header does not match {http_headers.NAME_PARAMS[method]!r}")
         if method == "tools/call" and isinstance(named, str):
             problem = http_headers.mismatch(
-                self._server.mirrored_params(named, self._view), params.get("arguments"), headers
+                self._server.router.mirrored_params(named, self._view.surface),
+                params.get("arguments"),
+                headers,
             )
             if problem is not None:
                 raise _mismatch(problem)
