@@ -94,7 +94,8 @@ class Hub:
         self._stopping = asyncio.Event()
         self._started = time.monotonic()
         self._peers: set[Peer] = set()
-        self._http_clients = 0
+        self._seeing_out: set[asyncio.Task[None]] = set()
+        self._other_clients = 0
         self._idle_timer: asyncio.TimerHandle | None = None
         self._opening = asyncio.Lock()
         self._store: Store | None = None
@@ -147,10 +148,12 @@ class Hub:
     def connect(self, channel: LineChannel, view: View) -> Peer:
         """Put an MCP client on a channel; it is served until its peer closes."""
         client = Client(self.server, view)
-        channel.receiver = peer = client.peer = Peer(channel, client)
+        channel.receiver = peer = client.peer = Peer(channel, client, last_id=self._rng.randrange(2**31))
         self._peers.add(peer)
         self._note_clients()
-        asyncio.get_running_loop().create_task(self._see_out(client)).add_done_callback(lambda _: None)
+        seeing_out = asyncio.get_running_loop().create_task(self._see_out(client))
+        self._seeing_out.add(seeing_out)
+        seeing_out.add_done_callback(self._seeing_out.discard)
         return peer
 
     async def _see_out(self, client: Client) -> None:
@@ -190,8 +193,9 @@ class Hub:
 
     @property
     def clients(self) -> int:
-        """How many clients are attached now."""
-        return len(self._peers) + self._http_clients
+        """How many clients are attached now; what keeps the hub from ending counts as one."""
+        turns = len(self._agent.running()) if self._agent is not None else 0
+        return len(self._peers) + self._other_clients + turns
 
     def end_when_idle(self) -> None:
         """From now on, end the hub some time after the last client has left."""
@@ -206,7 +210,7 @@ class Hub:
             self._idle_timer = loop.call_later(self.settings.idle_exit_s, self._end_if_idle)
 
     def _end_if_idle(self) -> None:
-        if self.clients or (self._agent is not None and self._agent.running()):
+        if self.clients:
             self._note_clients(arm=True)
             return
         log.info("no client for a while; the hub ends")
@@ -255,6 +259,7 @@ class Hub:
                     retries_max=settings.model_retries_max,
                     rng=self._rng,
                     stream=settings.stream,
+                    ollama_tokens_max=settings.context_tokens_max or 16_384,
                 )
                 self._agent = Agent(self.router, memory, sessions, model, settings, self._clock)
             return self._agent
@@ -383,9 +388,9 @@ class Hub:
 
         return open_gateway(self, host, port, auth)
 
-    def note_http_clients(self, change: int) -> None:
-        """An HTTP connection that counts as a client came (1) or went (-1)."""
-        self._http_clients += change
+    def count_client(self, change: int) -> None:
+        """Something beside an attachment that counts as a client came (1) or went (-1): an HTTP request, a person."""
+        self._other_clients += change
         self._note_clients()
 
 

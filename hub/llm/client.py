@@ -49,6 +49,7 @@ class LiteLLM:
         retries_max: How often one model is asked again after a failure that may pass.
         rng: Spreads the waits between retries.
         stream: Whether to stream; some old local servers cannot.
+        ollama_tokens_max: How many tokens an Ollama reads; it must be told.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class LiteLLM:
         retries_max: int = 2,
         rng: random.Random | None = None,
         stream: bool = True,
+        ollama_tokens_max: int = 16_384,
     ) -> None:
         self._model = model
         self._api_base = api_base
@@ -69,6 +71,7 @@ class LiteLLM:
         self._retries_max = retries_max
         self._rng = rng or random.Random()
         self._stream = stream
+        self._ollama_tokens_max = ollama_tokens_max
         self._choice: Choice | None = None
         self._loading: asyncio.Task[ModuleType] | None = None
 
@@ -118,7 +121,7 @@ class LiteLLM:
             [tool["name"] for tool in tools]
             + [call["function"]["name"] for message in messages for call in message.get("tool_calls") or ()]
         )
-        request: Json = {"messages": [names.to_wire(message) for message in messages]}
+        request: Json = {"messages": [_sendable(names.to_wire(message)) for message in messages]}
         if tools:
             request["tools"] = [function(tool, names) for tool in tools]
             request["tool_choice"] = "auto" if may_call_tools else "none"
@@ -151,7 +154,10 @@ class LiteLLM:
     async def context_tokens_max(self) -> int | None:
         """How many tokens the model that is asked first reads at most; None when LiteLLM does not know."""
         await self._loaded()
-        listed = self._listed((await self.choice()).model)
+        model = (await self.choice()).model
+        if model.startswith(("ollama/", "ollama_chat/")):
+            return self._ollama_tokens_max
+        listed = self._listed(model)
         limit = listed.get("max_input_tokens") if listed else None
         return limit if isinstance(limit, int) else None
 
@@ -214,7 +220,8 @@ class LiteLLM:
         self, choice: Choice, request: Json, names: NameMap, heard: _Hearing, deadline_s: float
     ) -> Answer:
         litellm = await self._loaded()
-        self._lend_environment(choice, litellm)
+        provider = litellm.get_llm_provider(choice.model, api_base=choice.api_base)[1]
+        self._lend_environment(provider)
         arguments: Json = {
             **request,
             "model": choice.model,
@@ -226,6 +233,14 @@ class LiteLLM:
             arguments["api_base"] = choice.api_base
         if choice.api_key:
             arguments["api_key"] = choice.api_key
+        if provider in ("ollama", "ollama_chat"):
+            self._prepare_ollama(choice, arguments, litellm)
+        if provider == "anthropic":
+            # Anthropic caches what it is told to: tools and system prompt, and this turn's rounds so far.
+            arguments["cache_control_injection_points"] = [
+                {"location": "message", "role": "system"},
+                {"location": "message", "index": -1},
+            ]
         # LiteLLM only pretends to stream OpenAI's responses API for models it does not list, and
         # repeats tool arguments while it does.
         if not self._stream or "/responses/" in choice.model:
@@ -234,6 +249,24 @@ class LiteLLM:
             arguments |= {"stream": True, "stream_options": {"include_usage": True}}
             response = await self._follow(await litellm.acompletion(**arguments), request, heard)
         return self._answer(response, choice, names)
+
+    def _prepare_ollama(self, choice: Choice, arguments: Json, litellm: ModuleType) -> None:
+        # Its own default is a few thousand tokens, and it forgets the beginning of longer prompts in silence.
+        arguments["num_ctx"] = self._ollama_tokens_max
+        # LiteLLM would ask Ollama for what it does not list, with a blocking request on this loop.
+        litellm.model_cost.setdefault(
+            choice.model,
+            {
+                "litellm_provider": "ollama_chat",
+                "mode": "chat",
+                "max_input_tokens": self._ollama_tokens_max,
+                "input_cost_per_token": 0.0,
+                "output_cost_per_token": 0.0,
+            },
+        )
+        if arguments.get("tool_choice") == "none":
+            # Ollama knows no tool_choice: what it is shown, it calls.
+            del arguments["tools"], arguments["tool_choice"]
 
     async def _follow(self, stream: Any, request: Json, heard: _Hearing) -> Any:
         """Pass a stream on as it comes, and put it together.
@@ -248,13 +281,14 @@ class LiteLLM:
                 chunks.append(chunk)
                 if chunk.choices and (text := chunk.choices[0].delta.content):
                     heard.text(text)
+                if getattr(chunk, "usage", None) is not None and _ended(stream):
+                    # The usage comes last. What LiteLLM does beyond it is accounting for nobody:
+                    # half of what a call costs, and for Ollama a request that blocks this loop.
+                    break
         finally:
             # Also when cancelled: this is what stops the model.
             await stream.aclose()
-        # LiteLLM makes up a last chunk that says "stop" when the provider sent no reason.
-        if not chunks or (
-            stream.received_finish_reason is None and stream.intermittent_finish_reason is None
-        ):
+        if not chunks or not _ended(stream):
             raise NoAnswer
         return litellm.stream_chunk_builder(chunks, messages=request["messages"])
 
@@ -286,8 +320,6 @@ class LiteLLM:
         if listed:
             assert self._loading is not None
             cost = self._loading.result().completion_cost(completion_response=response, model=choice.model)
-        elif choice.model.startswith(("ollama/", "ollama_chat/")):
-            cost = 0.0
         return Usage(
             usage.prompt_tokens or 0,
             usage.completion_tokens or 0,
@@ -310,13 +342,12 @@ class LiteLLM:
         # Shielded: a caller who gives up must not stop the import for the others.
         return await asyncio.shield(self._loading)
 
-    def _lend_environment(self, choice: Choice, litellm: ModuleType) -> None:
+    def _lend_environment(self, provider: str) -> None:
         """Put the provider's variables where LiteLLM looks for them: the process's environment.
 
         Most keys are passed as an argument, but regions, projects and accounts are not.
         Children of the hub get a clean environment, so this goes no further.
         """
-        provider = litellm.get_llm_provider(choice.model, api_base=choice.api_base)[1]
         prefixes = _FAMILIES.get(provider, (f"{provider.upper()}_",))
         for variable, value in self._environment.items():
             if variable.startswith(prefixes):
@@ -355,6 +386,16 @@ def _load() -> ModuleType:
     logger.handlers.clear()
     logger.setLevel(logging.ERROR)
     return litellm
+
+
+def _ended(stream: Any) -> bool:
+    """Whether the model said that it was done; LiteLLM makes up a last chunk that says so in any case."""
+    return stream.received_finish_reason is not None or stream.intermittent_finish_reason is not None
+
+
+def _sendable(message: Json) -> Json:
+    """A message without empty text beside its tool calls, which Anthropic refuses."""
+    return {**message, "content": None} if message.get("tool_calls") and not message["content"] else message
 
 
 def function(tool: Json, names: NameMap) -> Json:
