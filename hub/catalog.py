@@ -58,17 +58,18 @@ class Catalog:
         self._records: dict[str, ServerRecord] = {}
         self._saved = True
         if path is not None:
-            with contextlib.suppress(FileNotFoundError):
-                self._load(path)
+            self._load(path)
 
     def _load(self, path: Path) -> None:
         try:
             content = decode(path.read_bytes())
             if content["format"] == _FORMAT:
                 self._records = {name: ServerRecord(**record) for name, record in content["servers"].items()}
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             log.warning(
-                "the catalog is damaged and will be learned again",
+                "the catalog cannot be read and will be learned again",
                 extra={"file": str(path), "error": str(error)},
             )
 

@@ -12,6 +12,7 @@ import logging
 import os
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,7 @@ class Fleet:
         self._open_link = link_opener(
             settings.downstream, environ, self._warden, message_bytes_max=settings.message_bytes_max
         )
+        self._dotenv: Mapping[str, str] = {}
         self._catalog = Catalog(home.catalog_file)
         self._downstreams: dict[str, DownstreamServer] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -174,6 +176,8 @@ class Fleet:
 
     def load(self) -> None:
         """Read the skills and the servers file; starts nothing yet."""
+        self._stamp = self._file_stamp()
+        file = self._read()
         folders = [shipped_folder(), *self._settings.skills.folders, self._home.skills_folder]
         discovery = discover(folders, disabled=self._settings.skills.disabled)
         self.skills, self.skill_problems = discovery.skills, discovery.problems
@@ -195,14 +199,12 @@ class Fleet:
             self._skill_servers += [
                 SkillServer(skill, prefix, server) for skill, prefix in worker.prefixes.items()
             ]
-        self._stamp = self._file_stamp()
-        self._apply(self._read())
+        self._apply(file)
 
     async def run(self) -> None:
         """Supervise all servers, and follow the servers file, until cancelled."""
         try:
-            for name in self._downstreams:
-                self._start(name)
+            self._start_all()
             while True:
                 await asyncio.sleep(FILE_CHECK_S)
                 stamp = self._file_stamp()
@@ -221,26 +223,36 @@ class Fleet:
             self.problems = file.problems
             return
         stopped = self._apply(file)
+        self._on_change(None)
+        self._start_all()
         await self._stop([name for name in stopped if name in self._tasks])
-        for name in self._downstreams:
-            if name not in self._tasks:
-                self._start(name)
-        self._on_change(
-            frozenset({"tools/list", "prompts/list", "resources/list", "resources/templates/list"})
-        )
+        self._start_all()
 
     # -- inside
 
     def variables(self) -> dict[str, str]:
         """What `${VAR}` may refer to: the home's `.env` before the hub's own environment."""
-        dotenv = {
-            name: value for name, value in dotenv_values(self._home.env_file).items() if value is not None
-        }
-        return {**self._environ, **dotenv}
+        return {**self._environ, **self._dotenv}
+
+    def _read_dotenv(self) -> list[Problem]:
+        """Read `.env`; one that cannot be read leaves what it held before in force."""
+        path = self._home.env_file
+        try:
+            read = dotenv_values(path)
+        except UnicodeDecodeError:
+            problem = "is not UTF-8 text"
+        except OSError as error:
+            problem = f"cannot be read: {error.strerror or error}"
+        else:
+            self._dotenv = {name: value for name, value in read.items() if value is not None}
+            return []
+        return [Problem(path, None, None, f"{problem}; what it held before stays in force")]
 
     def _read(self) -> ServersFile:
         port = self._settings.http.port
+        env_problems = self._read_dotenv()
         file = mcp_json.load(self.servers_file, self.variables(), http_port=port)
+        file = replace(file, problems=(*env_problems, *file.problems))
         telemetry.hide(secret for entry in file.entries for secret in entry.secrets)
         for problem in file.problems:
             level = logging.ERROR if problem.level == "error" else logging.WARNING
@@ -286,6 +298,7 @@ class Fleet:
                 now is None
                 or now.fingerprint != server.entry.fingerprint
                 or now.disabled != server.entry.disabled
+                or now.idle_timeout_s != server.entry.idle_timeout_s
             ):
                 stopped.append(name)
                 del self._downstreams[name]
@@ -294,6 +307,7 @@ class Fleet:
         for name, entry in wanted.items():
             if name in kept:
                 self._downstreams[name] = kept[name]
+                kept[name].entry = entry
             else:
                 self._add(entry, name=name, lazy=bool(entry.idle_timeout_s))
         self._catalog.keep_only(set(self._downstreams))
@@ -314,10 +328,12 @@ class Fleet:
         self._downstreams[server.name] = server
         return server
 
-    def _start(self, name: str) -> None:
-        self._tasks[name] = asyncio.get_running_loop().create_task(
-            self._downstreams[name].run(), name=f"server {name}"
-        )
+    def _start_all(self) -> None:
+        """Supervise every server, but those whose predecessors of the same name are still there."""
+        loop = asyncio.get_running_loop()
+        for name, server in self._downstreams.items():
+            if name not in self._tasks:
+                self._tasks[name] = loop.create_task(server.run(), name=f"server {name}")
 
     async def _stop(self, names: Sequence[str]) -> None:
         tasks = [self._tasks.pop(name) for name in names]

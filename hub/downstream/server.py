@@ -334,7 +334,7 @@ class DownstreamServer:
         session = Session(
             self.name,
             self._settings,
-            self.entry.timeout_s or self._settings.call_idle_deadline_s,
+            lambda: self.entry.timeout_s or self._settings.call_idle_deadline_s,
             self.refresh,
             lambda uri: self._on_updated(self, uri),
         )
@@ -491,12 +491,6 @@ class DownstreamServer:
             self._session = None
 
     async def _note_failure(self, error: Exception) -> None:
-        if self.state != "ready":
-            self._finish_attempt()
-        elif asyncio.get_running_loop().time() - self._ready_at > self._settings.backoff_max_s:
-            self._failed_starts = 0
-        self.state = "down"
-        self._failed_starts += 1
         problem = error.error.get("message") if isinstance(error, RpcError) else str(error)
         if isinstance(error, OSError) and self.entry.cwd is not None and not os.path.isdir(self.entry.cwd):
             problem = f"its folder {self.entry.cwd!r} does not exist: check `cwd` in mcp.json"
@@ -508,6 +502,13 @@ class DownstreamServer:
             problem = details if isinstance(error, PeerClosed) else f"{problem} ({details})"
         self._problem = str(problem)
         log.warning("a server is down", extra={"server": self.name, "problem": self._problem})
+        was_ready = self.state == "ready"
+        if was_ready and asyncio.get_running_loop().time() - self._ready_at > self._settings.backoff_max_s:
+            self._failed_starts = 0
+        self.state = "down"
+        self._failed_starts += 1
+        if not was_ready:
+            self._finish_attempt()
 
     def _finish_attempt(self) -> None:
         """Wake whoever waits for the attempt under way, and begin to stand for the next one."""

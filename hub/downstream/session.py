@@ -68,7 +68,7 @@ class Session:
         self,
         name: str,
         settings: DownstreamSettings,
-        call_idle_deadline_s: float,
+        call_idle_deadline_s: Callable[[], float],
         on_stale: Callable[[tuple[str, ...]], None],
         on_updated: Callable[[str], None],
     ) -> None:
@@ -136,7 +136,7 @@ class Session:
         return await self._link.peer.request(
             method,
             params,
-            idle_deadline_s=self._call_idle_deadline_s,
+            idle_deadline_s=self._call_idle_deadline_s(),
             total_deadline_s=self._settings.call_total_deadline_s,
             on_progress=None if token is None else on_progress,
             headers=self._link.headers_for(method, params),

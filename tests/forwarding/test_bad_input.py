@@ -1,4 +1,4 @@
-"""What is no message, or a wrong one, is answered as such; the connection and everybody else's calls go on."""
+"""What is no message, or a wrong one, is answered as such; the connection and its other calls go on."""
 
 from __future__ import annotations
 

