@@ -389,7 +389,7 @@ class Hub:
         return open_gateway(self, host, port, auth)
 
     def count_client(self, change: int) -> None:
-        """Something beside an attachment that counts as a client came (1) or went (-1): an HTTP request, a person."""
+        """Something that counts as a client, beside the attachments, came (1) or went (-1)."""
         self._other_clients += change
         self._note_clients()
 

@@ -197,8 +197,9 @@ async def open_stdio(channel: LineChannel) -> None:
     """
     loop = asyncio.get_running_loop()
     stdin_fd, stdout_fd = os.dup(0), os.dup(1)
-    with open(os.devnull, "rb") as nothing:
-        os.dup2(nothing.fileno(), 0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
     os.dup2(2, 1)
     stdin, stdout = os.fdopen(stdin_fd, "rb", 0), os.fdopen(stdout_fd, "wb", 0)
     if _is_pollable(stdout_fd):

@@ -78,6 +78,10 @@ class RunningHub(Protocol):
         """Connect to a server now: `name`, `ok`, `tools` or `problem`, `duration_s`."""
         ...
 
+    def count_client(self, change: int) -> None:
+        """Something that counts as a client came (1) or went (-1)."""
+        ...
+
     def open_http(self, host: str | None, port: int | None, auth: bool) -> AbstractAsyncContextManager[Json]:
         """Open the HTTP faces until the context ends; yields where they are."""
         ...
@@ -235,8 +239,12 @@ class ControlConnection:
         asked = _read(Serve, request)
         async with self._hub.open_http(asked.host, asked.port, asked.auth) as where:
             request.peer.notify("hub/event", {"type": "serving", **where})
-            # The faces stay open until the connection ends, which cancels this request.
-            await asyncio.Event().wait()
+            self._hub.count_client(1)  # the person who runs the command
+            try:
+                # The faces stay open until the connection ends, which cancels this request.
+                await asyncio.Event().wait()
+            finally:
+                self._hub.count_client(-1)
         raise AssertionError("the wait above only ends by cancellation")
 
     # -- tools and servers

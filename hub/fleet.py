@@ -28,6 +28,7 @@ from hub.downstream.server import DownstreamServer
 from hub.errors import ConfigError
 from hub.home import Home
 from hub.mcp_json import RESERVED_NAMES, Problem, ServersFile, public_names
+from hub.place import PROJECT_FILE, base_of, is_approved
 from hub.router import Server
 from hub.server_entry import ServerEntry
 from hub.settings import Settings
@@ -128,6 +129,10 @@ class Fleet:
         self._rules: dict[str, ToolRules] = {}
         self._save_timer: asyncio.TimerHandle | None = None
         self._stamp: object = None
+        # A project's file may start programs as it was approved; what it becomes must be approved again.
+        base = base_of(home, environ)
+        asked = servers_file.name == PROJECT_FILE and is_approved(base, servers_file)
+        self._approvals = base if asked else None
         self._log_level: LogLevel | None = None
         self.skills: tuple[Skill, ...] = ()
         self.problems: tuple[Problem, ...] = ()
@@ -218,6 +223,10 @@ class Fleet:
 
     async def reload(self) -> None:
         """Read the servers file again and take up what changed."""
+        if self._approvals is not None and not is_approved(self._approvals, self.servers_file):
+            problem = "it changed since it was approved; `hub servers list` in its folder shows it and asks"
+            self.problems = (Problem(self.servers_file, None, None, problem),)
+            return
         file = self._read()
         if file.state == "broken":
             self.problems = file.problems
@@ -260,9 +269,10 @@ class Fleet:
         return file
 
     def _file_stamp(self) -> object:
-        """Changes whenever the servers file or `.env` does."""
+        """Changes whenever the servers file, `.env` or an approval does."""
         stamps: list[tuple[int, int, int] | None] = []
-        for path in (self.servers_file, self._home.env_file):
+        approvals = [self._approvals.approvals_file] if self._approvals is not None else []
+        for path in (self.servers_file, self._home.env_file, *approvals):
             try:
                 stat = os.stat(path)
                 stamps.append((stat.st_mtime_ns, stat.st_size, stat.st_ino))

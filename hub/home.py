@@ -16,6 +16,10 @@ SOCKET_PATH_BYTES_MAX = 100
 """The longest path a socket is given: macOS takes 103 bytes, Linux 107."""
 
 
+PROJECTS_FOLDER = "projects"
+"""Where homes stand that servers files outside of a home got."""
+
+
 def default_home() -> Path:
     """The platform's user data folder for the hub, whether it exists or not."""
     if sys.platform == "win32":
@@ -90,11 +94,6 @@ class Home:
         return self.root / "catalog.json"
 
     @property
-    def children_folder(self) -> Path:
-        """One file for each running child process, for the sweep after a crash."""
-        return self.root / "children"
-
-    @property
     def key_file(self) -> Path:
         """The key for the HTTP faces, readable by the owner alone."""
         return self.root / "http.key"
@@ -134,4 +133,4 @@ class Home:
     def for_servers_file(self, servers_file: Path) -> Home:
         """The home that a servers file outside this home gets, under this one, by its path."""
         digest = hashlib.sha256(os.fsencode(servers_file)).hexdigest()[:12]
-        return Home(self.root / "projects" / f"{servers_file.parent.name or 'root'}-{digest}")
+        return Home(self.root / PROJECTS_FOLDER / f"{servers_file.parent.name or 'root'}-{digest}")

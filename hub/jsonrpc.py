@@ -184,17 +184,25 @@ class Peer:
         requests_max: How many requests of the other side may run at once; further
             ones are refused with `Busy`.
         answer_garbage: Whether the other side is told when it sent what is no message.
+        last_id: Ids of requests count up from here. A peer whose predecessor spoke with
+            the same other side starts elsewhere, so that no late answer meets a new request.
     """
 
     def __init__(
-        self, channel: Channel, handler: Handler, *, requests_max: int = 1024, answer_garbage: bool = True
+        self,
+        channel: Channel,
+        handler: Handler,
+        *,
+        requests_max: int = 1024,
+        answer_garbage: bool = True,
+        last_id: int = 0,
     ) -> None:
         self.channel = channel
         self._handler = handler
         self._requests_max = requests_max
         self._answer_garbage = answer_garbage
         self._loop = asyncio.get_running_loop()
-        self._last_id = 0
+        self._last_id = last_id
         self._pending: dict[RequestId, _Pending] = {}
         self._serving: dict[RequestId, asyncio.Task[None]] = {}
         self._cancelled_by_peer: set[RequestId] = set()

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hub.errors import ConfigError
-from hub.home import Home, default_home
+from hub.home import PROJECTS_FOLDER, Home, default_home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +49,12 @@ class Place:
 def base_home(environ: Mapping[str, str]) -> Home:
     """The home that is meant when `--home` says nothing."""
     return Home.at(environ.get(HOME_VARIABLE) or default_home())
+
+
+def base_of(home: Home, environ: Mapping[str, str]) -> Home:
+    """The home under which a home stands when a servers file got it; else what `base_home` says."""
+    above = home.root.parent
+    return Home(above.parent) if above.name == PROJECTS_FOLDER else base_home(environ)
 
 
 def resolve(

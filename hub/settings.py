@@ -146,7 +146,7 @@ class MemorySettings(_Table):
     min_score: float = Field(default=0.0, ge=0, le=1)
     """Hits below this final score are left out."""
     relevance_floor: float = Field(default=0.15, ge=0, le=1)
-    """The least cosine with the query that counts as relevant; 0 returns the best there is, relevant or not."""
+    """The least cosine with the query that counts as relevant; 0 returns the best there is anyway."""
     learning_rate: float = Field(default=0.2, gt=0, le=1)
     """How far one reward moves an episode's `q_value`."""
     value_half_life_days: float = Field(default=180.0, gt=0)
@@ -158,7 +158,7 @@ class MemorySettings(_Table):
     feedback_weights: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
     """How much the judgements of a source count, by its name; those of the others count 1."""
     merge_similarity: float = Field(default=0.97, ge=0.5, le=1)
-    """From this cosine on a text that says the same replaces an episode instead of joining it; 1 never does."""
+    """From this cosine on, a text that says the same replaces an episode; 1 never does."""
     embedder_path: Path | None = None
     """A folder with an ONNX sentence model and its `tokenizer.json`; the bundled model when unset."""
     episode_chars_max: int = Field(default=32_000, ge=256)

@@ -42,8 +42,8 @@ class ServedHub(ApiHub, Protocol):
 
     def view(self, face: Face, *, profile: str | None = None) -> View: ...
 
-    def note_http_clients(self, change: int) -> None:
-        """An HTTP connection that counts as a client came (1) or went (-1)."""
+    def count_client(self, change: int) -> None:
+        """Something that counts as a client came (1) or went (-1)."""
         ...
 
 
@@ -94,11 +94,11 @@ class Faces:
             challenge = [(b"www-authenticate", b"Bearer")] if refusal.status == 401 else None
             await respond_problem(send, refusal.status, refusal.reason, headers=challenge)
             return
-        self._hub.note_http_clients(1)
+        self._hub.count_client(1)
         try:
             await self._endpoints.get(path, self._api)(scope, receive, send)
         finally:
-            self._hub.note_http_clients(-1)
+            self._hub.count_client(-1)
 
     def close(self) -> None:
         """End what is open-ended: sessions and streams."""
