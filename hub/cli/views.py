@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+EPISODE_CHARS_MAX = 200
+"""How much of an episode a table shows."""
+
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "red"), "off": ("–", "dim")}
 
 
@@ -228,16 +231,12 @@ def recall(console: Console, answer: Json) -> None:
         ("score", {"justify": "right", "no_wrap": True}),
         ("q", {"justify": "right", "no_wrap": True}),
         "what happened",
-        ("episode", {"style": "dim", "no_wrap": True}),
+        *_id_column(console),
     )
     for hit in hits:
         episode = hit["episode"]
-        rows.add_row(
-            f"{hit['score']:.2f}",
-            f"{episode['q_value']:.2f}",
-            plain(_episode_text(episode)),
-            plain(episode["episode_id"]),
-        )
+        cells = _with_id(console, _episode_text(episode), episode["episode_id"])
+        rows.add_row(f"{hit['score']:.2f}", f"{episode['q_value']:.2f}", *cells)
     console.print(rows)
     console.print(f"[dim]Did it help?  hub memory feedback {plain(answer['recall_id'])} 1[/]")
 
@@ -248,21 +247,31 @@ def episodes(console: Console, answer: Json) -> None:
         console.print('Nothing is remembered yet. Try: hub memory store "…"')
         return
     rows = table(
-        ("episode", {"style": "dim", "no_wrap": True}),
         ("when", {"no_wrap": True}),
-        "scope",
         ("q", {"justify": "right", "no_wrap": True}),
+        "scope",
         "what happened",
+        *_id_column(console),
     )
     for episode in listed:
         rows.add_row(
-            plain(episode["episode_id"]),
-            ago(episode.get("created_at")),
-            plain(_scope(episode.get("scope"))),
+            ago(episode["created_at"]),
             f"{episode['q_value']:.2f}",
-            plain(_episode_text(episode)),
+            plain(_scope(episode["scope"])),
+            *_with_id(console, _episode_text(episode), episode["episode_id"]),
         )
     console.print(rows)
+
+
+def _id_column(console: Console) -> list[tuple[str, Mapping[str, Any]]]:
+    """A column for ids where a row must be one line; on a terminal they stand below the text."""
+    return [] if console.is_terminal else [("episode", {"no_wrap": True})]
+
+
+def _with_id(console: Console, text: str, episode_id: str) -> list[str]:
+    if console.is_terminal:
+        return [f"{plain(text)}\n[dim]{plain(episode_id)}[/]"]
+    return [plain(text), plain(episode_id)]
 
 
 def stored(console: Console, answer: Json) -> None:
@@ -316,14 +325,13 @@ def _episode_text(episode: Json) -> str:
     intent, experience, outcome = (str(episode.get(key) or "") for key in ("intent", "experience", "outcome"))
     text = experience if not intent or experience.startswith(intent) else f"{intent}: {experience}"
     text = " ".join(f"{text} → {outcome}".split() if outcome else text.split())
-    return text if len(text) <= 300 else text[:299] + "…"
+    return text if len(text) <= EPISODE_CHARS_MAX else text[: EPISODE_CHARS_MAX - 1] + "…"
 
 
 def _scope(scope: Any) -> str:
-    if not isinstance(scope, dict):
-        return str(scope or "")
-    kind, key = scope.get("kind", ""), scope.get("key", "")
-    return kind if kind == "global" or not key else f"{kind} {str(key).rstrip('/').rsplit('/', 1)[-1]}"
+    """A scope as a person knows it: a project by its folder's name."""
+    kind, _, key = str(scope or "").partition(":")
+    return f"{kind} {key.replace(chr(92), '/').rstrip('/').rsplit('/', 1)[-1]}" if key else kind
 
 
 # -- turns and sessions

@@ -38,11 +38,11 @@ REPEATS = 20
 TEXT_CHARS_MAX = 150
 
 NEXT = (
-    ("hub install claude-code", "add the hub to a client (codex, cursor, gemini-cli, vscode, …)"),
-    ("hub servers add NAME -- COMMAND", "put a server behind it, for all clients at once"),
+    ("hub install claude-code", "or codex, cursor, gemini-cli, vscode, …"),
+    ("hub servers add NAME -- COMMAND", "a server behind it, for all of them"),
     ("hub tools list", "what every client then sees"),
-    ('hub run "…"', "a turn of the agent; set HUB_MODEL first"),
-    ("hub doctor", "what is missing, and what to do about it"),
+    ("hub doctor", "what is missing: a model, perhaps"),
+    ('hub run "…"', "then: a turn of the agent"),
 )
 
 
@@ -115,7 +115,8 @@ class Tour:
             )
             await self._step(
                 "Say what helped",
-                "One memory made the turn go well, the other is how it went wrong before.",
+                "One memory made the turn go well. The other stood first in step 5, and is how it once "
+                "went wrong.",
                 self._give_feedback,
             )
             await self._step(
@@ -226,19 +227,26 @@ class Tour:
             self._page.line(f"→ {message}", "cyan")
 
     async def _give_feedback(self) -> Json:
-        rated = ((story.HELPFUL, 1.0, "it helped"), (story.MISLEADING, 0.0, "it misled"))
+        good, bad = self._episode_ids[story.HELPFUL], self._episode_ids[story.MISLEADING]
+        judgements: list[tuple[str, str, Json]] = [
+            (
+                good,
+                "1, it helped",
+                {"recall_id": self._turn["recall_id"], "used_ids": [good], "reward": 1.0},
+            ),
+            (
+                bad,
+                "0, it misleads",
+                {"recall_id": self._before["recall_id"], "used_ids": [bad], "reward": 0.0},
+            ),
+        ]
         changed: Json = {}
         rows = []
-        for key, reward, word in rated:
-            episode_id = self._episode_ids[key]
-            answer = await self._stage.call(
-                "memory.feedback",
-                {"recall_id": self._turn["recall_id"], "reward": reward, "used_ids": [episode_id]},
-            )
-            value = answer["values"][episode_id]
-            changed[episode_id] = value
-            text = next(one.text for one in story.EXPERIENCES if one.key == key)
-            rows.append((f"{reward:.0f}, {word}", f"{value['before']:.2f} → {value['after']:.2f}", text))
+        for episode_id, words, arguments in judgements:
+            answer = await self._stage.call("memory.feedback", arguments)
+            value = changed[episode_id] = answer["values"][episode_id]
+            text = next(one.text for one in story.EXPERIENCES if self._episode_ids[one.key] == episode_id)
+            rows.append((words, f"{value['before']:.2f} → {value['after']:.2f}", text))
         self._page.table((("reward", ""), ("q", "bold"), ("what happened", "")), rows)
         return {"values": changed}
 
