@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from hub.agent.prompt import answered
 from hub.calls import Json
 from hub.errors import InvalidArguments
-from hub.llm.client import function
+from hub.llm.chat_form import function
 from hub.llm.names import NameMap
 from hub.sessions import Prompt, Turn
 

@@ -11,12 +11,12 @@ import asyncio
 import logging
 import os
 import random
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from hub.calls import Json
 from hub.llm.answer import Answer, Finish, ToolRequest, Usage
+from hub.llm.chat_form import assistant_message, function, sendable
 from hub.llm.choice import Choice, choose, configured
 from hub.llm.failures import Failure, NoAnswer, failure, timed_out
 from hub.llm.names import NameMap
@@ -121,7 +121,7 @@ class LiteLLM:
             [tool["name"] for tool in tools]
             + [call["function"]["name"] for message in messages for call in message.get("tool_calls") or ()]
         )
-        request: Json = {"messages": [_sendable(names.to_wire(message)) for message in messages]}
+        request: Json = {"messages": [sendable(names.to_wire(message)) for message in messages]}
         if tools:
             request["tools"] = [function(tool, names) for tool in tools]
             request["tool_choice"] = "auto" if may_call_tools else "none"
@@ -296,7 +296,7 @@ class LiteLLM:
         if not getattr(response, "choices", None):
             raise NoAnswer
         first = response.choices[0]
-        message = names.to_public(_assistant_message(first.message))
+        message = names.to_public(assistant_message(first.message))
         requests = tuple(
             ToolRequest(call["id"], call["function"]["name"], call["function"]["arguments"])
             for call in message.get("tool_calls", ())
@@ -391,49 +391,3 @@ def _load() -> ModuleType:
 def _ended(stream: Any) -> bool:
     """Whether the model said that it was done; LiteLLM makes up a last chunk that says so in any case."""
     return stream.received_finish_reason is not None or stream.intermittent_finish_reason is not None
-
-
-def _sendable(message: Json) -> Json:
-    """A message without empty text beside its tool calls, which Anthropic refuses."""
-    return {**message, "content": None} if message.get("tool_calls") and not message["content"] else message
-
-
-def function(tool: Json, names: NameMap) -> Json:
-    """An MCP tool as a function in OpenAI's form."""
-    schema = tool.get("inputSchema") or {"type": "object"}
-    if "properties" not in schema:
-        # Some providers refuse an object schema without properties.
-        schema = {**schema, "properties": {}}
-    return {
-        "type": "function",
-        "function": {
-            "name": names.wire(tool["name"]),
-            "description": tool.get("description") or tool.get("title") or tool["name"],
-            "parameters": {key: value for key, value in schema.items() if key != "$schema"},
-        },
-    }
-
-
-def _assistant_message(message: Any) -> Json:
-    """LiteLLM's message as a plain one, with what its provider must see again and nothing else."""
-    plain: Json = {"role": "assistant", "content": message.content or ""}
-    calls = [_tool_call(call) for call in message.tool_calls or ()]
-    if calls:
-        plain["tool_calls"] = calls
-        # Anthropic wants its thinking back, signed, beside the tool calls that came of it.
-        if blocks := getattr(message, "thinking_blocks", None):
-            plain["thinking_blocks"] = [dict(block) for block in blocks]
-    return plain
-
-
-def _tool_call(call: Any) -> Json:
-    plain: Json = {
-        # Some local servers send no id, which every later message needs.
-        "id": call.id or f"call_{uuid.uuid4().hex[:12]}",
-        "type": "function",
-        "function": {"name": call.function.name or "", "arguments": call.function.arguments or ""},
-    }
-    # Gemini signs its calls here, and refuses them unsigned.
-    if fields := getattr(call, "provider_specific_fields", None):
-        plain["provider_specific_fields"] = fields
-    return plain
