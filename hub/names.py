@@ -115,6 +115,8 @@ class NameTables:
         if (target := self._tables[style].target(name)) is not None:
             return target
         meant = {target for table in self._tables.values() if (target := table.target(name)) is not None}
-        if (own := self._own.get(name)) is not None:
+        if name in self._own:
+            if (own := self._own[name]) is None:
+                return None
             meant.add(own)
         return meant.pop() if len(meant) == 1 else None

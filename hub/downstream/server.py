@@ -492,12 +492,8 @@ class DownstreamServer:
 
     async def _note_failure(self, error: Exception) -> None:
         problem = error.error.get("message") if isinstance(error, RpcError) else str(error)
-        if isinstance(error, OSError) and self.entry.cwd is not None and not os.path.isdir(self.entry.cwd):
-            problem = f"its folder {self.entry.cwd!r} does not exist: check `cwd` in mcp.json"
-        elif isinstance(error, FileNotFoundError):
-            problem = f"{self.entry.command!r} was not found: check `command` in mcp.json and the PATH"
-        elif isinstance(error, OSError):
-            problem = f"{self.entry.command!r} cannot be started: {error.strerror or error}"
+        if isinstance(error, OSError):
+            problem = _why_not_started(self.entry, error)
         elif self._link is not None and (details := await self._link.post_mortem()):
             problem = details if isinstance(error, PeerClosed) else f"{problem} ({details})"
         self._problem = str(problem)
@@ -533,3 +529,12 @@ class DownstreamServer:
 
 def _logs(session: Session) -> bool:
     return not session.handshake.modern and "logging" in session.handshake.capabilities
+
+
+def _why_not_started(entry: ServerEntry, error: OSError) -> str:
+    """Why the machine did not start an entry's program."""
+    if entry.cwd is not None and not os.path.isdir(entry.cwd):
+        return f"its folder {entry.cwd!r} does not exist: check `cwd` in mcp.json"
+    if isinstance(error, FileNotFoundError):
+        return f"{entry.command!r} was not found: check `command` in mcp.json and the PATH"
+    return f"{entry.command!r} cannot be started: {error.strerror or error}"

@@ -108,7 +108,7 @@ def test_a_timeout_is_taken_up_without_a_restart(scene: Scene, client: Client) -
         try:
             client.call("timed.slow", seconds=0.5, steps=1)
         except Refused as refused:
-            return refused.error["code"] == -32001
+            return bool(refused.error["code"] == -32001)
         return False
 
     until(times_out, "the new timeout", 10)
@@ -119,10 +119,14 @@ def test_a_file_that_breaks_changes_nothing_until_it_is_mended(scene: Scene, cli
     scene.edit({"kept": scene.entry("kept"), "steady": scene.entry("steady")})
     client.wait_for_tool("steady.echo")
     pid = scene.pid("steady")
-    for broken, problem in (('{"mcpServers": {"kept": ', "not valid JSON"), ("", "is empty")):
-        (scene.home / "mcp.json").write_text(broken)
-        until(lambda p=problem: any(p in problem for problem in client.status()["problems"]), "the problem")
+
+    def breaks(content: str, problem: str) -> None:
+        (scene.home / "mcp.json").write_text(content)
+        until(lambda: problem in str(client.status()["problems"]), f"the problem: {problem}")
         assert client.text("steady.echo", text="x") == "x"
+
+    breaks('{"mcpServers": {"kept": ', "not valid JSON")
+    breaks("", "is empty")
     scene.edit({"kept": scene.entry("kept"), "steady": scene.entry("steady")})
     until(lambda: not client.status()["problems"], "the file's mending")
     assert scene.pid("steady") == pid

@@ -103,7 +103,7 @@ def test_a_call_to_a_known_server_that_fails_to_start_says_why(hubs: Hubs) -> No
     entry = stdio("echo.py")
     script = entry["args"][0]
     program = (
-        f"import os, sys, runpy; sys.exit('the licence has expired') if os.path.exists({str(flag)!r}) else None; "
+        f"import os, sys, runpy; os.path.exists({str(flag)!r}) and sys.exit('the licence has expired'); "
         f"sys.path.insert(0, {str(Path(script).parent)!r}); sys.argv = [{script!r}]; "
         f"runpy.run_path({script!r}, run_name='__main__')"
     )
@@ -116,7 +116,7 @@ def test_a_call_to_a_known_server_that_fails_to_start_says_why(hubs: Hubs) -> No
     again = hubs.embed()
     again.open()
     assert "licensed.echo" in again.tools(), "the last known list stands"
-    with pytest.raises(Refused, match="server 'licensed': it is not connected: .*the licence has expired"):
+    with pytest.raises(Refused, match=r"server 'licensed': it is not connected: .*the licence has expired"):
         again.call("licensed.echo", text="x")
 
 
