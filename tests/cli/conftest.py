@@ -141,6 +141,9 @@ class Hub:
     async def test_server(self, name: str) -> Json:
         return {"name": name, "ok": False, "problem": "is away"}
 
+    def count_client(self, change: int) -> None:
+        """Nobody counts here."""
+
     def open_http(self, host: str | None, port: int | None, auth: bool) -> Any:
         raise RpcError({"code": -32000, "message": "there is no HTTP in this hub"})
 

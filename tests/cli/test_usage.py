@@ -162,3 +162,51 @@ def test_output_that_nobody_reads_to_the_end_is_no_error() -> None:
     command = f"{sys.executable} -m hub --help | head -n 1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, timeout=60)
     assert done.stderr == ""
+
+
+def test_a_client_gets_the_hub_of_this_home_and_loses_it_again(
+    cli: Cli, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "ada"))
+    file = tmp_path / "ada" / ".cursor" / "mcp.json"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"mcpServers": {"mine": {"command": "mine"}}}')
+    _, out, _ = cli("install", "cursor", "--dry-run")
+    assert "nothing was changed" in out
+    assert "hub" not in file.read_text()
+    assert cli("install", "cursor")[0] == 0
+    servers = json.loads(file.read_text())["mcpServers"]
+    assert servers["hub"]["args"] == ["mcp", "--home", str(home.root)]
+    assert "has the hub already" in cli("install", "cursor")[1]
+    code, out, _ = cli("import", "cursor", "--json")
+    assert code == 0
+    assert json.loads(out)["added"] == ["mine"]
+    assert list(json.loads(home.servers_file.read_text())["mcpServers"]) == ["mine"]
+    assert cli("uninstall", "cursor")[0] == 0
+    assert list(json.loads(file.read_text())["mcpServers"]) == ["mine"]
+
+
+def test_clients_are_listed_when_none_is_named_and_an_unknown_one_ends_with_2(cli: Cli) -> None:
+    assert "claude-code" in cli("install")[1]
+    code, _, err = cli("install", "emacs")
+    assert code == 2
+    assert "cursor" in err
+
+
+def test_with_json_a_wrong_command_is_told_as_json_too(cli: Cli) -> None:
+    code, out, err = cli("tools", "call", "--json")
+    assert code == 2
+    assert json.loads(out)["error"]["data"]["error"] == "InvalidArguments"
+    assert err.count("\n") == 1
+
+
+def test_a_new_skill_is_written_listed_and_passes_its_own_check(cli: Cli, home: Home) -> None:
+    assert cli("skills", "new", "greeter")[0] == 0
+    assert "greeter" in cli("skills", "list")[1]
+    code, out, _ = cli("skills", "check", str(home.skills_folder / "greeter"), "--json")
+    assert code == 0
+    assert json.loads(out)["problems"] == []
+    (home.skills_folder / "greeter" / "tools.py").write_text("syntax error here\n")
+    code, out, _ = cli("skills", "check", str(home.skills_folder / "greeter"))
+    assert code == 1
+    assert "tools.py" in out
