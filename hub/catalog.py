@@ -29,6 +29,7 @@ class ServerRecord:
     Attributes:
         fingerprint: Of the entry it was started from; another fingerprint is another server.
         version: The protocol revision it spoke.
+        both_eras: Whether it speaks the other era too; None when that was not tried.
         capabilities: Its capabilities, as sent.
         server_info: Its name and version, as sent.
         instructions: Its instructions for models.
@@ -41,6 +42,7 @@ class ServerRecord:
     server_info: Json = field(default_factory=dict)
     instructions: str | None = None
     lists: dict[str, list[Json]] = field(default_factory=dict)
+    both_eras: bool | None = None
 
 
 class Catalog:

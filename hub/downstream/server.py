@@ -13,15 +13,16 @@ import logging
 import os
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from hub.calls import Call, Json, LogLevel
 from hub.catalog import Catalog, ServerRecord
 from hub.downstream.handshake import Era, NoCommonVersion
+from hub.downstream.lane import Lane
 from hub.downstream.links import Link
 from hub.downstream.opening import OpenLink, describe
-from hub.downstream.session import Session
+from hub.downstream.session import PUSH_CAPABILITIES, Session
 from hub.errors import DownstreamError, DownstreamLost, DownstreamTimeout, DownstreamUnavailable, RpcError
 from hub.jsonrpc import PeerClosed, PeerTimeout
 from hub.protocol import LIST_KEYS, MODERN_VERSIONS
@@ -130,6 +131,10 @@ class DownstreamServer:
         self._stale: set[str] = set()
         self._stale_event = asyncio.Event()
         self._refuses_discover = False
+        self._lane_failed = False
+        self._turn_to: Era | None = None
+        self._turning = asyncio.Event()
+        self._lane = Lane(name, self._open_lane, self._attend_lane)
         self._uris: set[str] = set()
         self._uris_changed = asyncio.Event()
         self._log_level: LogLevel | None = None
@@ -183,7 +188,7 @@ class DownstreamServer:
         self._calls += 1
         try:
             for retry in (False, True):
-                session = self._session or await self._ready()
+                session = await self._session_for(call)
                 try:
                     return await session.forward(call, method, params)
                 except PeerClosed as closed:
@@ -205,6 +210,36 @@ class DownstreamServer:
             raise
         finally:
             self._last_used = asyncio.get_running_loop().time()
+
+    async def _session_for(self, call: Call) -> Session:
+        """The conversation for a call: one of its caller's era, where the server speaks both and it matters.
+
+        Raises:
+            DownstreamUnavailable: There is none, and none is to be expected now.
+        """
+        session = self._session or await self._ready()
+        era: Era = "modern" if call.modern else "legacy"
+        both_eras = self._record.both_eras
+        if session.handshake.era == era or both_eras is False or self._lane_failed:
+            return session
+        # A server that was found to be legacy was asked first whether it is modern.
+        matters = both_eras is True if call.modern else _askable(call)
+        if not matters:
+            return session
+        if not session.served:
+            # Nobody has used it yet: rather turn to the other era than have two processes.
+            self._turn_to = era
+            self._turning.set()
+            self._lose_session(session)
+            return await self._ready()
+        try:
+            return await self._lane.session()
+        except _FAILURES as error:
+            log.info("a server takes no second conversation", extra={"server": self.name, "why": str(error)})
+            self._lane_failed = True
+            if isinstance(error, RpcError | NoCommonVersion):
+                self._note_eras(both=False)  # it said so; anything else may pass
+            return session
 
     async def connect(self) -> None:
         """Make sure that it is connected.
@@ -229,7 +264,7 @@ class DownstreamServer:
             calls=self._calls,
             failures=self._failures,
             starts=self._starts,
-            in_flight=len(self._session.calls) if self._session else 0,
+            in_flight=sum(len(session.calls) for session in self._sessions),
             pid=pid,
         )
 
@@ -246,8 +281,9 @@ class DownstreamServer:
             DownstreamUnavailable, DownstreamTimeout: It cannot be asked.
         """
         session = self._session or await self._ready()
-        if not session.handshake.modern:
-            await self._tell(session, "resources/subscribe", {"uri": uri})
+        for each in {session, *self._listening}:
+            if not each.handshake.modern:
+                await self._tell(each, "resources/subscribe", {"uri": uri})
         self._uris.add(uri)
         self._uris_changed.set()
 
@@ -259,8 +295,9 @@ class DownstreamServer:
         """
         self._uris.discard(uri)
         self._uris_changed.set()
-        if self._session is not None and not self._session.handshake.modern:
-            await self._tell(self._session, "resources/unsubscribe", {"uri": uri})
+        for session in self._listening:
+            if not session.handshake.modern:
+                await self._tell(session, "resources/unsubscribe", {"uri": uri})
 
     async def set_log_level(self, level: LogLevel) -> None:
         """Tell a legacy server which log messages are wanted, now and after every reconnect.
@@ -269,13 +306,29 @@ class DownstreamServer:
             RpcError, DownstreamUnavailable, DownstreamTimeout: It could not be told.
         """
         self._log_level = level
-        if self._session is not None and _logs(self._session):
-            await self._tell(self._session, "logging/setLevel", {"level": level})
+        for session in self._sessions:
+            if _logs(session):
+                await self._tell(session, "logging/setLevel", {"level": level})
 
     def notify(self, method: str, params: Json | None = None) -> None:
         """Send a legacy server a notification, if it is connected."""
-        if self._session is not None and not self._session.handshake.modern:
-            self._session.notify(method, params)
+        for session in self._sessions:
+            if not session.handshake.modern:
+                session.notify(method, params)
+
+    @property
+    def _sessions(self) -> list[Session]:
+        """The conversations that are open."""
+        return [session for session in (self._session, self._lane.open) if session is not None]
+
+    @property
+    def _listening(self) -> list[Session]:
+        """The conversations on which the server announces changes.
+
+        Behind a URL both reach the same server, and one of them is enough; two processes
+        know nothing of each other.
+        """
+        return self._sessions if self.entry.transport == "stdio" else self._sessions[:1]
 
     async def _tell(self, session: Session, method: str, params: Json) -> None:
         try:
@@ -326,18 +379,13 @@ class DownstreamServer:
         finally:
             self.state = "stopped"
             self._finish_attempt()
+            await asyncio.shield(asyncio.ensure_future(self._lane.aclose()))
 
     async def _connect_and_stay(self) -> bool:
-        """One connection from start to end; returns whether it ended because nobody used it."""
+        """One connection from start to end; returns whether its end was meant to be."""
         self.state = "connecting"
         self._starts += 1
-        session = Session(
-            self.name,
-            self._settings,
-            lambda: self.entry.timeout_s or self._settings.call_idle_deadline_s,
-            self.refresh,
-            lambda uri: self._on_updated(self, uri),
-        )
+        session = self._new_session()
         try:
             try:
                 async with asyncio.timeout(self._settings.connect_deadline_s):
@@ -347,7 +395,7 @@ class DownstreamServer:
                     f"it did not shake hands within {self._settings.connect_deadline_s:g} s"
                 ) from None
             return await self._stay(session, link)
-        except (OSError, RpcError, PeerTimeout, PeerClosed, NoCommonVersion, DownstreamError) as error:
+        except _FAILURES as error:
             await self._note_failure(error)
             return False
         except Exception as error:
@@ -362,37 +410,95 @@ class DownstreamServer:
                 # Also when the hub is stopping: a child is not left behind because its end took time.
                 await asyncio.shield(asyncio.ensure_future(link.aclose()))
 
+    def _new_session(self) -> Session:
+        return Session(
+            self.name,
+            self._settings,
+            lambda: self.entry.timeout_s or self._settings.call_idle_deadline_s,
+            self.refresh,
+            lambda uri: self._on_updated(self, uri),
+        )
+
     async def _open(self, session: Session) -> Link:
-        """Open a link and shake hands; start over in the legacy era with a server that exits on the probe."""
-        era: Era | None = None
+        """Open a link and shake hands, in the era that is known, or asked for; else in the other one.
+
+        Some servers exit on the probe of the modern era: those are started again in the legacy one.
+        """
+        known: Era | None = None
         if self._record.version is not None:
-            era = "modern" if self.modern else "legacy"
-        attempts: tuple[Era | None, ...] = ("legacy",) if self._refuses_discover else (era, "legacy")
-        for attempt in attempts:
+            known = "modern" if self.modern else "legacy"
+        turn_to, self._turn_to = self._turn_to, None
+        self._turning.clear()
+        attempts: tuple[Era | None, ...] = (known, "legacy")
+        if self._refuses_discover:
+            attempts = ("legacy",)
+        elif turn_to is not None:
+            attempts = (turn_to, known)
+        for number, attempt in enumerate(attempts, 1):
             link = await self._open_link(self.entry, session)
             self._link = link
             try:
                 await session.open(link, attempt)
-            except PeerClosed as closed:
-                if attempt == "legacy":
+            except (PeerClosed, RpcError) as error:
+                if number == len(attempts) or (isinstance(error, RpcError) and turn_to is None):
                     raise
                 log.info(
-                    "the server ended when it was probed", extra={"server": self.name, "reason": str(closed)}
+                    "the server ended when it was probed", extra={"server": self.name, "reason": str(error)}
                 )
                 await link.aclose()
-                self._refuses_discover = True
+                if turn_to is None:
+                    self._refuses_discover = True
+                else:
+                    self._note_eras(both=False)
             else:
+                if turn_to is not None:
+                    self._note_eras(both=session.handshake.era == turn_to)
                 return link
         raise AssertionError("unreachable")
 
+    async def _open_lane(self) -> tuple[Session, Link]:
+        """Open a conversation of the era that the first one is not of.
+
+        Raises:
+            OSError, RpcError, PeerTimeout, PeerClosed, NoCommonVersion: There is none to be had.
+        """
+        era: Era = "legacy" if self.modern else "modern"
+        session = self._new_session()
+        try:
+            async with asyncio.timeout(self._settings.connect_deadline_s):
+                link = await self._open_link(self.entry, session)
+                try:
+                    await session.open(link, era)
+                    if session.handshake.era != era:
+                        raise NoCommonVersion(f"it does not speak the {era} era")
+                except BaseException:
+                    await asyncio.shield(asyncio.ensure_future(link.aclose()))
+                    raise
+        except TimeoutError:
+            raise PeerTimeout(f"no handshake within {self._settings.connect_deadline_s:g} s") from None
+        link.use_tools(self.items("tools/list"))
+        self._note_eras(both=True)
+        return session, link
+
+    async def _attend_lane(self, session: Session) -> None:
+        if session in self._listening:
+            await self._listen(session)
+        elif self._log_level is not None and _logs(session):
+            await session.tell("logging/setLevel", {"level": self._log_level})
+
+    def _note_eras(self, *, both: bool) -> None:
+        self._record = replace(self._record, both_eras=both)
+        self._catalog.put(self.name, self._record)
+
     async def _stay(self, session: Session, link: Link) -> bool:
-        """Serve calls until the connection ends; returns whether it ended because nobody used it."""
+        """Serve calls until the connection ends; returns whether that was meant to be."""
         await self._fetch_lists(session, tuple(LIST_KEYS))
         link.use_tools(self.items("tools/list"))
         self._session = session
         self.state = "ready"
         self._problem = None
         self._ready_at = self._last_used = asyncio.get_running_loop().time()
+        self._lane_failed = False
         self._finish_attempt()
         self.settled.set()
         log.info("a server is ready", extra={"server": self.name, "version": session.handshake.version})
@@ -411,20 +517,25 @@ class DownstreamServer:
         idle_s = self.entry.idle_timeout_s or None
         loop = asyncio.get_running_loop()
         closed = asyncio.ensure_future(link.peer.wait_closed())
+        turning = asyncio.ensure_future(self._turning.wait())
         try:
             while True:
                 left_s = None if idle_s is None else max(0.0, self._last_used + idle_s - loop.time())
                 if left_s == 0.0 and session.calls:
                     left_s = idle_s
-                await asyncio.wait([closed], timeout=left_s)
+                waits: set[asyncio.Future[Any]] = {closed, turning}
+                await asyncio.wait(waits, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
                 if closed.done():
                     raise PeerClosed(closed.result(), sent=True)
+                if turning.done():
+                    return True
                 if idle_s is not None and not session.calls and self._last_used + idle_s <= loop.time():
                     log.info("an idle server is stopped", extra={"server": self.name})
                     self._lazy = True
                     return True
         finally:
             closed.cancel()
+            turning.cancel()
 
     async def _keep_lists(self, session: Session, link: Link) -> None:
         while True:
@@ -433,7 +544,9 @@ class DownstreamServer:
             stale, self._stale = tuple(self._stale), set()
             try:
                 await self._fetch_lists(session, stale)
-                link.use_tools(self.items("tools/list"))
+                for each in (link, self._lane.link):
+                    if each is not None:
+                        each.use_tools(self.items("tools/list"))
             except (RpcError, PeerTimeout, DownstreamError) as error:
                 log.warning("a list could not be refreshed", extra={"server": self.name, "error": str(error)})
             except PeerClosed:
@@ -453,6 +566,7 @@ class DownstreamServer:
             server_info=handshake.server_info,
             instructions=handshake.instructions,
             lists=lists,
+            both_eras=self._record.both_eras,
         )
         if record != self._record:
             self._record = record
@@ -525,6 +639,17 @@ class DownstreamServer:
                 await self._wanted.wait()
         except TimeoutError:
             pass
+
+
+_FAILURES = (OSError, RpcError, PeerTimeout, PeerClosed, NoCommonVersion, DownstreamError)
+"""How a connection can fail without anybody having made a mistake in the hub."""
+
+_ASKING = frozenset(PUSH_CAPABILITIES.values())
+
+
+def _askable(call: Call) -> bool:
+    """Whether the caller can be asked something in the middle of a call."""
+    return call.ask is not None and not _ASKING.isdisjoint(call.capabilities)
 
 
 def _logs(session: Session) -> bool:

@@ -59,6 +59,11 @@ class Session:
         call_idle_deadline_s: How long a call may stay silent.
         on_stale: Takes the methods of lists that the server says have changed.
         on_updated: Takes the URI of a subscribed resource that has changed.
+
+    Attributes:
+        handshake: What the server said about itself.
+        calls: The calls in flight.
+        served: How many calls were forwarded.
     """
 
     handshake: Handshake
@@ -79,6 +84,7 @@ class Session:
         self._on_updated = on_updated
         self._listens = 0
         self.calls: set[Call] = set()
+        self.served = 0
 
     async def open(self, link: Link, era: Era | None) -> None:
         """Shake hands on a link whose handler this session is; afterwards `handshake` is set.
@@ -89,6 +95,11 @@ class Session:
         self._link = link
         self.handshake = await shake_hands(link.peer, era, deadline_s=self._settings.connect_deadline_s)
         link.use_version(self.handshake.version)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the conversation has ended."""
+        return self._link.peer.closed
 
     # -- towards the server
 
@@ -117,6 +128,7 @@ class Session:
         elif "_meta" in params:
             params = {key: value for key, value in params.items() if key != "_meta"}
         self.calls.add(call)
+        self.served += 1
         call_token = current_call.set(call)
         try:
             result = await self._send(call, method, params)
