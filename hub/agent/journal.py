@@ -1,7 +1,7 @@
 """The journal of a running turn: what it has completed, on disk while the turn goes on.
 
-Writing goes on beside the work: what completes while the disk is busy is written
-together next. Only a step that must not happen twice waits until all before it is kept.
+Writing goes on beside the work and lingers a little, so that a short turn leaves only
+its record. A step that must not happen twice waits until all before it is kept.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from hub.calls import Json
 from hub.errors import HubError
 
 log = logging.getLogger(__name__)
+
+_LINGER_S = 0.3
+"""How long a step may wait for company; the most of a turn that a killed hub forgets."""
 
 
 class Journal:
@@ -30,11 +33,13 @@ class Journal:
         self._pending: list[Json] = []
         self._written = 0
         self._writing: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
 
     def add(self, messages: Sequence[Json]) -> None:
         """Keep messages soon."""
         self._pending += messages
         if self._writing is None or self._writing.done():
+            self._hurry.clear()
             self._writing = asyncio.create_task(self._drain(), name=f"journal {self._run_id}")
 
     async def settled(self) -> None:
@@ -43,10 +48,21 @@ class Journal:
         A disk that refuses does not end a turn that is under way: the turn's own
         record, at its end, says so to the caller.
         """
+        self._hurry.set()
         if self._writing is not None:
             await asyncio.shield(self._writing)
 
+    async def close(self) -> None:
+        """Stop writing: the turn itself goes on record now."""
+        self._pending.clear()
+        await self.settled()
+
     async def _drain(self) -> None:
+        try:
+            async with asyncio.timeout(_LINGER_S):
+                await self._hurry.wait()
+        except TimeoutError:
+            pass
         while self._pending:
             messages, self._pending = self._pending, []
             try:

@@ -262,7 +262,7 @@ class Run:
         """Put the turn on record; returns why that was not possible."""
         try:
             async with asyncio.timeout(_COMMIT_DEADLINE_S):
-                await self._journal.settled()
+                await self._journal.close()
                 await self._parts.sessions.commit(turn, self._prompt)
         except TimeoutError:
             problem = f"the store did not answer within {_COMMIT_DEADLINE_S:g} s"

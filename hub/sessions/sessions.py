@@ -103,6 +103,9 @@ class Sessions:
                 left.setdefault(row["run_id"], []).append(row)
             closed = []
             for run_id, rows in left.items():
+                if _exists(connection, turns.c.run_id, run_id):
+                    connection.execute(delete(steps).where(steps.c.run_id == run_id))
+                    continue
                 messages = [message for row in rows for message in row["messages"]]
                 turn = Turn(
                     run_id=run_id,
@@ -282,11 +285,10 @@ class Sessions:
 
     def _insert(self, connection: Connection, turn: Turn, now: float) -> int:
         session_id = turn.session_id
-        if _exists(connection, sessions.c.session_id, session_id):
-            connection.execute(
-                update(sessions).where(sessions.c.session_id == session_id).values(updated_at=now)
-            )
-        else:
+        known = connection.execute(
+            update(sessions).where(sessions.c.session_id == session_id).values(updated_at=now)
+        )
+        if not known.rowcount:
             title = " ".join(turn.input.split())[:_TITLE_CHARS_MAX] or None
             connection.execute(
                 sessions.insert(),
@@ -299,9 +301,10 @@ class Sessions:
         columns = {column.name: getattr(turn, column.name) for column in turns.columns}
         connection.execute(turns.insert(), {**columns, "seq": seq})
         connection.execute(delete(steps).where(steps.c.run_id == turn.run_id))
-        connection.execute(
-            delete(turns).where(turns.c.session_id == session_id, turns.c.seq <= seq - self._window_turns)
-        )
+        if seq > self._window_turns:
+            connection.execute(
+                delete(turns).where(turns.c.session_id == session_id, turns.c.seq <= seq - self._window_turns)
+            )
         return seq
 
 
