@@ -141,7 +141,7 @@ class MemorySettings(_Table):
     """How many candidates relevance hands on to learned value."""
     k2: int = Field(default=5, ge=1, le=100)
     """How many episodes a recall returns."""
-    value_weight: float = Field(default=0.6, ge=0, le=1)
+    value_weight: float = Field(default=0.8, ge=0, le=1)
     """0 ranks by relevance alone, 1 by learned value alone. What was never judged ranks by relevance."""
     min_score: float = Field(default=0.0, ge=0, le=1)
     """Hits below this final score are left out."""

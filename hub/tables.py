@@ -146,6 +146,8 @@ episodes = Table(
     Column("visits", Integer, nullable=False),
     Column("successes", Integer, nullable=False),
     Column("failures", Integer, nullable=False),
+    Column("direct_visits", Float, nullable=False, server_default="0"),
+    Column("direct_rewards", Float, nullable=False, server_default="0"),
     Index(None, "scope_kind", "scope_key", "digest"),
     Index(None, "thread", "position"),
     Index(None, "run_id"),
@@ -230,8 +232,12 @@ credits = Table(
     ),
     Column("reward", Float, nullable=False),
     Column("weight", Float, nullable=False),
+    Column("used", Boolean),
 )
-"""How each judgement was shared out. Values are a replay of this table in order of `feedback`."""
+"""How each judgement was shared out: `used` is false for an episode that was shown and not used.
+
+Values are a replay of this table in order of `feedback`.
+"""
 
 intents = Table(
     "intents",

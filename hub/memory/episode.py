@@ -79,6 +79,8 @@ class Episode:
         seen: How many times the same was stored.
         q_value: The learned value, 0 to 1; 0.5 is unknown.
         visits: How many judgements it has received.
+        direct_visits: How many of them were about it alone, whatever the intent.
+        direct_rewards: The sum of their rewards.
         flags: What a scan of the text found, for example `secret`.
     """
 
@@ -104,6 +106,8 @@ class Episode:
     visits: int = 0
     successes: int = 0
     failures: int = 0
+    direct_visits: float = 0.0
+    direct_rewards: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,8 @@ def add(connection: Connection, episode: Episode) -> int:
             visits=episode.visits,
             successes=episode.successes,
             failures=episode.failures,
+            direct_visits=episode.direct_visits,
+            direct_rewards=episode.direct_rewards,
         )
     )
     assert row.inserted_primary_key is not None
@@ -351,6 +353,8 @@ def _kept(row: Row[Any]) -> Kept:
             visits=row.visits,
             successes=row.successes,
             failures=row.failures,
+            direct_visits=row.direct_visits,
+            direct_rewards=row.direct_rewards,
         ),
         row.position,
     )

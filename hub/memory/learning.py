@@ -47,10 +47,18 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One episode's part of a judgement: 1 for an episode known to have been used."""
+    """One episode's part of a judgement.
+
+    Attributes:
+        reward: What it gets, 0 to 1.
+        weight: How much that counts; 1 for an episode known to have been used.
+        used: Whether it was used; None when that is not known.
+    """
 
     key: int
+    reward: float
     weight: float
+    used: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +112,7 @@ class Learning:
                 kept = episodes.by_id(connection, episode_id)
                 if kept is None:
                     raise UnknownName(f"there is no episode {episode_id!r}")
-                return [_Judgement([Share(kept.key, 1.0)])]
+                return [_Judgement([Share(kept.key, reward, 1.0)])]
             if recall_id is not None:
                 found = ledger.named(connection, recall_id)
                 recalls = [] if found is None else [found]
@@ -115,7 +123,8 @@ class Learning:
                 raise UnknownName(f"there is no {what}; the latest {ledger.RECALLS_MAX:,} are kept")
             used = None if used_ids is None else set(episodes.keys_of(connection, used_ids).values())
             return [
-                _Judgement(shared_out([key for key, _ in recall.hits], used), recall) for recall in recalls
+                _Judgement(shared_out([key for key, _ in recall.hits], reward, used), recall)
+                for recall in recalls
             ]
 
         async with self._judging:
@@ -158,10 +167,7 @@ class Learning:
                 assert row.inserted_primary_key is not None
                 for share in entry.shares:
                     if share.key in before:
-                        weight = share.weight * trust
-                        self._credit(connection, row.inserted_primary_key[0], share.key, reward, weight, now)
-                        if intent is not None:
-                            intents.visit(connection, intent, share.key, weight, reward)
+                        self._credit(connection, row.inserted_primary_key[0], share, trust, intent, now)
             after = _values(connection, list(before))
             names = {
                 key: kept.episode.episode_id for key, kept in episodes.by_keys(connection, before).items()
@@ -175,21 +181,38 @@ class Learning:
         return outcome
 
     def _credit(
-        self, connection: Connection, judgement: int, key: int, reward: float, weight: float, at: float
+        self,
+        connection: Connection,
+        judgement: int,
+        share: Share,
+        trust: float,
+        intent: int | None,
+        at: float,
     ) -> None:
-        """Write one share down and move the value by it."""
-        connection.execute(insert(credits).values(feedback=judgement, id=key, reward=reward, weight=weight))
-        rate = self._settings.learning_rate * weight
+        """Write one share down and move what it is about."""
+        weight = share.weight * trust
+        connection.execute(
+            insert(credits).values(
+                feedback=judgement, id=share.key, reward=share.reward, weight=weight, used=share.used
+            )
+        )
+        if intent is not None:
+            intents.visit(connection, intent, share.key, weight, share.reward)
+        if share.used is False:
+            return
         table = episodes_table
+        rate = self._settings.learning_rate * weight
         connection.execute(
             update(table)
-            .where(table.c.id == key)
+            .where(table.c.id == share.key)
             .values(
-                q_value=table.c.q_value + rate * (reward - table.c.q_value),
+                q_value=table.c.q_value + rate * (share.reward - table.c.q_value),
                 q_updated_at=at,
                 visits=table.c.visits + 1,
-                successes=table.c.successes + int(reward > value.SUCCESS),
-                failures=table.c.failures + int(reward < value.SUCCESS),
+                successes=table.c.successes + int(share.reward > value.SUCCESS),
+                failures=table.c.failures + int(share.reward < value.SUCCESS),
+                direct_visits=table.c.direct_visits + (weight if intent is None else 0.0),
+                direct_rewards=table.c.direct_rewards + (weight * share.reward if intent is None else 0.0),
             )
         )
 
@@ -228,31 +251,36 @@ class Learning:
             sense.intents.drop(surplus)
 
 
-def shared_out(ranked: Sequence[int], used: set[int] | None) -> list[Share]:
+def shared_out(ranked: Sequence[int], reward: float, used: set[int] | None) -> list[Share]:
     """Share a judgement among what a recall returned.
 
     Args:
         ranked: The recall's episodes, best first.
-        used: Those that were used, when that is known: each gets all of it, the others none.
-            Otherwise it is shared by rank, 1, 1/2, 1/3 …, scaled to sum to 1.
+        reward: The judgement.
+        used: Those that were used, when that is known. They get all of it; what was shown beside
+            them and not used gets a little nothing, unless what was used is to blame. When it is
+            not known, the share falls with the rank: 1, 1/2, 1/3 …
     """
-    if used is not None:
-        return [Share(key, 1.0) for key in ranked if key in used]
-    whole = sum(1 / rank for rank in range(1, len(ranked) + 1))
-    return [Share(key, 1 / rank / whole) for rank, key in enumerate(ranked, 1)]
+    if used is None:
+        return [Share(key, reward, 1 / rank) for rank, key in enumerate(ranked, 1)]
+    shares = [Share(key, reward, 1.0, used=True) for key in ranked if key in used]
+    if reward > value.SUCCESS or not shares:
+        shares += [Share(key, 0.0, value.SHOWN_WEIGHT, used=False) for key in ranked if key not in used]
+    return shares
 
 
 def replay(connection: Connection, key: int, learning_rate: float) -> None:
     """Compute an episode's value and counts anew from the shares that stand."""
     shares = connection.execute(
-        select(credits.c.reward, credits.c.weight)
+        select(credits.c.reward, credits.c.weight, feedback.c.intent)
         .join(feedback, feedback.c.id == credits.c.feedback)
-        .where(credits.c.id == key, feedback.c.void.is_(False))
+        .where(credits.c.id == key, credits.c.used.is_not(False), feedback.c.void.is_(False))
         .order_by(feedback.c.id)
     ).all()
     q_value = value.Q_UNKNOWN
-    for reward, weight in shares:
-        q_value = value.moved(q_value, reward, learning_rate, weight)
+    for share in shares:
+        q_value = value.moved(q_value, share.reward, learning_rate, share.weight)
+    direct = [share for share in shares if share.intent is None]
     connection.execute(
         update(episodes_table)
         .where(episodes_table.c.id == key)
@@ -261,6 +289,8 @@ def replay(connection: Connection, key: int, learning_rate: float) -> None:
             visits=len(shares),
             successes=sum(share.reward > value.SUCCESS for share in shares),
             failures=sum(share.reward < value.SUCCESS for share in shares),
+            direct_visits=sum(share.weight for share in direct),
+            direct_rewards=sum(share.weight * share.reward for share in direct),
         )
     )
 

@@ -19,6 +19,7 @@ from hub.memory.episode import GLOBAL, Episode, Provenance, Recall, Scope
 from hub.memory.learning import Feedback, Learning
 from hub.memory.ledger import Ledger, RecallRecord
 from hub.memory.meaning import Meaning
+from hub.memory.ranking import Weights
 from hub.memory.recalling import Recalling, Wanted
 from hub.settings import MemorySettings
 from hub.store import Store
@@ -75,6 +76,7 @@ class Memory:
         rng: random.Random,
         store: Store,
         owns_store: bool,
+        weights: Weights,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -83,7 +85,7 @@ class Memory:
         self._owns_store = owns_store
         self._ledger = Ledger(store)
         self._meaning = Meaning(store, home.index_folder, settings.embedder_path)
-        self._recalling = Recalling(store, self._meaning, settings, clock, rng)
+        self._recalling = Recalling(store, self._meaning, settings, clock, rng, weights)
         self._learning = Learning(store, self._ledger, self._meaning, settings, clock)
         self._owner: asyncio.Task[None] | None = None
 
@@ -95,11 +97,13 @@ class Memory:
         clock: Clock,
         rng: random.Random,
         store: Store | None = None,
+        weights: Weights | None = None,
     ) -> Memory:
         """Open the memory of a home. The sentence model and the index follow in the background.
 
         Args:
             store: An open store to share, which stays open; the home's own when None.
+            weights: What each signal of relevance counts, for measuring; as measured best when None.
 
         Raises:
             ConfigError: The home cannot be used.
@@ -109,7 +113,9 @@ class Memory:
         if store is None:
             store = Store(home.store_file)
             await store.open()
-        memory = cls(home, settings, clock, rng, store, owns_store=shared is None)
+        memory = cls(
+            home, settings, clock, rng, store, owns_store=shared is None, weights=weights or Weights()
+        )
         memory._owner = asyncio.create_task(memory._run(), name="memory")
         return memory
 

@@ -86,16 +86,24 @@ class Recalling:
 
     Args:
         rng: For the exploration term, when that is on.
+        weights: What each signal of relevance counts.
     """
 
     def __init__(
-        self, store: Store, meaning: Meaning, settings: MemorySettings, clock: Clock, rng: random.Random
+        self,
+        store: Store,
+        meaning: Meaning,
+        settings: MemorySettings,
+        clock: Clock,
+        rng: random.Random,
+        weights: ranking.Weights,
     ) -> None:
         self._store = store
         self._meaning = meaning
         self._settings = settings
         self._clock = clock
         self._rng = rng
+        self._weights = weights
 
     async def find(self, wanted: Wanted) -> list[tuple[int, Hit]]:
         """The hits with their keys, best first."""
@@ -121,7 +129,7 @@ class Recalling:
                 )
                 for key, kept in pool.kept.items()
             ],
-            ranking.Weights(),
+            self._weights,
         )
         relevant = self._relevant(wanted, pool)
         order = [row for row in np.argsort(-relevance.score, kind="stable") if keys[row] in relevant]
@@ -217,7 +225,7 @@ class Recalling:
         now: float,
     ) -> float:
         """What past judgements add or take, faded by the time since the last one."""
-        learned = value.advantage(kernels, judged, episode.q_value, episode.visits)
+        learned = value.advantage(kernels, judged, episode.direct_visits, episode.direct_rewards)
         return value.faded(learned, now - episode.q_updated_at, self._settings.value_half_life_days * 86_400)
 
 

@@ -44,6 +44,8 @@ def upgrade() -> None:
         sa.Column("visits", sa.Integer(), nullable=False),
         sa.Column("successes", sa.Integer(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("direct_visits", sa.Float(), server_default="0", nullable=False),
+        sa.Column("direct_rewards", sa.Float(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_episodes")),
         sa.UniqueConstraint("episode_id", name=op.f("uq_episodes_episode_id")),
         sqlite_autoincrement=True,
@@ -208,6 +210,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("reward", sa.Float(), nullable=False),
         sa.Column("weight", sa.Float(), nullable=False),
+        sa.Column("used", sa.Boolean(), nullable=True),
         sa.ForeignKeyConstraint(
             ["feedback"], ["feedback.id"], name=op.f("fk_credits_feedback"), ondelete="CASCADE"
         ),

@@ -1,0 +1,171 @@
+"""How much of the evidence a recall brings back: LoCoMo's questions, without a language model.
+
+    python benchmarks/recall_locomo.py [--data FILE] [--all] [--floor] [--json FILE]
+
+Every turn of a conversation is stored through `Memory.store` with its speaker, its
+session as the thread, and its date; every question of categories 1 to 4 that names
+evidence is asked through `Memory.recall`. R@k is the share of a question's evidence
+turns among the first k, averaged over questions; a memory holds one conversation. The
+floor is off and nothing is judged, so this measures the ranking alone.
+
+The data (Maharana et al. 2024, CC BY-NC 4.0) is not part of this project: the default
+path is that of the development checkout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import re
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hub.clock import SystemClock
+from hub.home import Home
+from hub.memory import GLOBAL, Memory
+from hub.memory.ranking import Weights
+from hub.settings import MemorySettings
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "locomo-dev.json"
+CUTS = (1, 5, 10, 20)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of a conversation."""
+
+    turn_id: str
+    speaker: str
+    text: str
+    thread: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question and the turns that answer it."""
+
+    text: str
+    evidence: frozenset[str]
+    category: int
+
+
+@dataclass(frozen=True)
+class Conversation:
+    turns: list[Turn]
+    questions: list[Question]
+
+
+def read(path: Path) -> list[Conversation]:
+    """The conversations of a LoCoMo file."""
+    return [_conversation(sample) for sample in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def _conversation(sample: dict[str, Any]) -> Conversation:
+    talk = sample["conversation"]
+    turns = []
+    number = 1
+    while (session := talk.get(f"session_{number}")) is not None:
+        when = datetime.strptime(talk[f"session_{number}_date_time"], "%I:%M %p on %d %B, %Y")
+        for place, turn in enumerate(session):
+            caption = turn.get("blip_caption")
+            turns.append(
+                Turn(
+                    turn["dia_id"],
+                    turn["speaker"],
+                    turn["text"] + (f" [shared a photo: {caption}]" if caption else ""),
+                    f"session {number}",
+                    when.replace(tzinfo=UTC).timestamp() + place,
+                )
+            )
+        number += 1
+    known = {turn.turn_id for turn in turns}
+    questions = []
+    for asked in sample["qa"]:
+        named = {turn_id for entry in asked.get("evidence", []) for turn_id in re.findall(r"D\d+:\d+", entry)}
+        evidence = frozenset(named & known)
+        if asked["category"] in (1, 2, 3, 4) and evidence:
+            questions.append(Question(asked["question"], evidence, asked["category"]))
+    return Conversation(turns, questions)
+
+
+async def measure(
+    conversations: list[Conversation], settings: MemorySettings, weights: Weights
+) -> dict[str, Any]:
+    """R@k through the memory, overall and by category, with the time of a recall."""
+    shares: dict[int, list[float]] = {cut: [] for cut in CUTS}
+    categories: dict[int, list[float]] = {}
+    times = []
+    for conversation in conversations:
+        with tempfile.TemporaryDirectory() as folder:
+            memory = await Memory.open(
+                Home.at(folder), settings, SystemClock(), random.Random(0), weights=weights
+            )
+            ids: dict[str, str] = {}
+            for turn in conversation.turns:
+                episode = await memory.store(
+                    turn.text, actor=turn.speaker, thread=turn.thread, happened_at=turn.at, scope=GLOBAL
+                )
+                # A turn said twice is one episode; whichever is evidence is found by it.
+                ids.setdefault(episode.episode_id, turn.turn_id)
+            await memory.ready()
+            for question in conversation.questions:
+                started = time.perf_counter()
+                recall = await memory.recall(question.text, k1=max(CUTS), k2=max(CUTS))
+                times.append(time.perf_counter() - started)
+                ranked = [ids[hit.episode.episode_id] for hit in recall.hits]
+                for cut in CUTS:
+                    shares[cut].append(len(question.evidence & set(ranked[:cut])) / len(question.evidence))
+                categories.setdefault(question.category, []).append(shares[5][-1])
+            await memory.close()
+    return {
+        "questions": len(shares[1]),
+        **{f"R@{cut}": round(100 * statistics.mean(values), 1) for cut, values in shares.items()},
+        "R@5 by category": {
+            key: round(100 * statistics.mean(values), 1) for key, values in sorted(categories.items())
+        },
+        "recall p50 ms": round(1000 * statistics.median(times), 2),
+    }
+
+
+RECIPES = {
+    "as shipped": Weights(),
+    "without length": replace(Weights(), length=0),
+    "without actor": replace(Weights(), actor=0),
+    "without thread": replace(Weights(), thread=0),
+    "without neighbours": replace(Weights(), neighbour=0),
+    "meaning and words": Weights(neighbour=0, thread=0, actor=0, length=0, recency=0),
+    "meaning alone": Weights(1, 0, 0, 0, 0, 0, 0),
+    "words alone": Weights(0, 1, 0, 0, 0, 0, 0),
+}
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--all", action="store_true", help="measure the parts of the recipe too")
+    parser.add_argument("--floor", action="store_true", help="leave the relevance floor on, as it ships")
+    parser.add_argument("--json", type=Path, help="write the table to this file too")
+    asked = parser.parse_args()
+    if not asked.data.is_file():
+        sys.exit(f"{asked.data}: not there. LoCoMo's data must be fetched by hand; give its path with --data")
+    conversations = read(asked.data)
+    settings = MemorySettings() if asked.floor else MemorySettings(relevance_floor=0)
+    table = {}
+    for name, weights in RECIPES.items() if asked.all else [("as shipped", Weights())]:
+        table[name] = await measure(conversations, settings, weights)
+        print(f"{name:<20}", *(f"{key} {value}" for key, value in table[name].items()), sep="  ")
+    if asked.json:
+        asked.json.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
