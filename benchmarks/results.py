@@ -97,7 +97,12 @@ def machine() -> str:
 
 
 def _commit() -> str:
+    """The commit that is measured, marked when the folder holds something else besides."""
     found = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False
+        ["git", "describe", "--always", "--dirty=+changes", "--exclude=*"],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return found.stdout.strip() or "unknown"
