@@ -11,10 +11,12 @@ import asyncio
 import logging
 import uuid
 from collections import deque
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hub.agent.events import Listener
+from hub.agent.events import Event, Listener
+from hub.agent.feeds import Feeds
 from hub.agent.lanes import Lanes
 from hub.agent.limits import Limits
 from hub.agent.ports import Memory, Model, ToolSurface
@@ -70,6 +72,7 @@ class Agent:
         self._settings = settings
         self._lanes = Lanes(settings.lane_queue_max, settings.turn_deadline_s)
         self._running: dict[str, Running] = {}
+        self._feeds = Feeds()
         self._recovered = False
 
     async def run_turn(
@@ -115,7 +118,14 @@ class Agent:
             raise InvalidArguments(f"run_id {run_id!r} is taken by a turn that is running")
         structure = Structure(output_schema) if output_schema is not None else None
         settings = (limits or Limits()).within(self._settings)
-        run = Run(self._parts, caller, session_id, run_id, message, on_event, settings, structure)
+        feed = self._feeds.open(run_id)
+
+        def listen(event: Event) -> None:
+            feed.add(event)
+            if on_event is not None:
+                on_event(event)
+
+        run = Run(self._parts, caller, session_id, run_id, message, listen, settings, structure)
         # A task of its own, so that `cancel` stops the turn and not its caller.
         task = asyncio.create_task(self._in_lane(run), name=run_id)
         self._running[run_id] = Running(run_id, session_id, task, run.inbox)
@@ -128,6 +138,7 @@ class Agent:
             raise TurnCancelled("the turn was cancelled", run_id=run_id) from None
         finally:
             del self._running[run_id]
+            self._feeds.close(run_id)
 
     async def _in_lane(self, run: Run) -> TurnResult:
         async with self._lanes.turn(run.session_id):
@@ -142,6 +153,18 @@ class Agent:
         self._recovered = True
         for turn in await self._parts.sessions.close_interrupted():
             log.warning("turn was interrupted", extra={"run_id": turn.run_id, "session_id": turn.session_id})
+
+    def events(self, run_id: str, after_seq: int = 0) -> AsyncIterator[Event]:
+        """The events of a run: those that were, then each as it comes, until the run ends.
+
+        Args:
+            run_id: A run that is running, or one of the latest that ended.
+            after_seq: Only events after this sequence number.
+
+        Raises:
+            UnknownName: There is no such run, or it ended too long ago.
+        """
+        return self._feeds.feed(run_id).follow(after_seq)
 
     def running(self) -> list[Running]:
         """The runs that have not ended, those that wait for their session included."""

@@ -519,3 +519,49 @@ async def test_a_tool_that_a_search_found_is_shown_from_then_on(tmp_path: Path) 
         first, second = (request.tools for request in here.model.requests)
     assert "zoo_feed" not in first
     assert "zoo_feed" in second
+
+
+async def test_events_can_be_followed_late_and_taken_up_again(tmp_path: Path) -> None:
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait(arguments: Json) -> Json:
+        started.set()
+        await go_on.wait()
+        return text("waited")
+
+    script: Script = [Call("slow.tool"), Say("done")]
+    async with scene(tmp_path, script, Tools().add("slow.tool", wait)) as here:
+        turn = asyncio.create_task(here.say("go"))
+        async with asyncio.timeout(30):
+            await started.wait()
+        run_id = here.agent.running()[0].run_id
+        seen = []
+        async for event in here.agent.events(run_id):
+            seen.append(event)
+            if event.type == "tool.started":
+                break
+        go_on.set()
+        seen += [event async for event in here.agent.events(run_id, after_seq=seen[-1].seq)]
+        await turn
+        assert seen == here.events
+        assert [event async for event in here.agent.events(run_id, after_seq=2)] == here.events[2:]
+        with pytest.raises(UnknownName):
+            here.agent.events("run_unknown")
+
+
+async def test_following_a_run_that_never_began_ends_when_it_is_cancelled(tmp_path: Path) -> None:
+    async with scene(tmp_path, [Hang()]) as here:
+        first = asyncio.create_task(here.say("first"))
+        await here.model.wait_for_requests(1)
+        second = asyncio.create_task(here.say("second"))
+        await asyncio.sleep(0)
+        [_, waiting] = here.agent.running()
+        events = here.agent.events(waiting.run_id)
+        here.agent.cancel(waiting.run_id)
+        with pytest.raises(TurnCancelled):
+            await second
+        async with asyncio.timeout(5):
+            assert [event async for event in events] == []
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
