@@ -4,11 +4,15 @@ Nothing here opens the store. A command talks JSON-RPC to the hub that owns the
 home, through the local socket, and starts one when none runs. typer, rich and the
 hub's own parts are imported when the command that needs them runs.
 
-    exits    what is printed when something fails, and the exit code it ends with
-    cli      one invocation: where the hub is, how to print, how to reach it
+    root             the tree of commands; where an error becomes a line and an exit code
+    exits            which exit code
+    invocation       one invocation: where its hub is, how to reach it, how to print
+    connection       the conversation with the hub
     tool_arguments   `key=value` against a tool's input schema
-    views    how answers look on a terminal
-    others   one module for each group of commands
+    keyboard         what is typed or piped in
+    checks           what `hub doctor` looks at
+    views            how answers look on a terminal
+    others           one module for each group of commands
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hub.calls import Json
-from hub.cli import views
 from hub.cli.invocation import Invocation, command
+from hub.cli.views import clients as views
 from hub.place import HOME_VARIABLE
 
 if TYPE_CHECKING:

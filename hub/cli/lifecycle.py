@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from hub.calls import Json
-from hub.cli import exits, views
+from hub.cli import exits
 from hub.cli.invocation import Invocation, command, fail
+from hub.cli.views import running as views
 from hub.home import Home
 from hub.lock import owner
 from hub.rendezvous import HubUnreachable, NotRunning

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from hub.calls import Json
-from hub.cli import tool_arguments, views
+from hub.cli import tool_arguments
 from hub.cli.invocation import Invocation, command
+from hub.cli.views import memory as views
 from hub.errors import InvalidArguments
 
 SCOPE = Annotated[

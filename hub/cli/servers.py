@@ -14,8 +14,9 @@ from typing import Annotated, Any
 import typer
 
 from hub.calls import Json
-from hub.cli import views
 from hub.cli.invocation import Invocation, command, fail
+from hub.cli.views import servers as views
+from hub.cli.views.style import plain
 from hub.errors import InvalidArguments
 
 NAME = Annotated[str, typer.Argument(help="The server's name in the file.")]
@@ -148,7 +149,7 @@ def _pairs(words: list[str], option: str) -> dict[str, str]:
 
 
 def _added(console: Any, answer: Json) -> None:
-    name, file = views.plain(answer["server"]), views.plain(answer["file"])
+    name, file = plain(answer["server"]), plain(answer["file"])
     console.print(
         f"Added [cyan]{name}[/] to {file}; a hub that runs takes it up in a second.", soft_wrap=True
     )
@@ -157,6 +158,6 @@ def _added(console: Any, answer: Json) -> None:
 
 def _said(sentence: str) -> Any:
     def view(console: Any, answer: Json) -> None:
-        console.print(views.plain(sentence.format(**answer)), soft_wrap=True)
+        console.print(plain(sentence.format(**answer)), soft_wrap=True)
 
     return view

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from hub.cli import views
 from hub.cli.invocation import Invocation, command
+from hub.cli.views import turns as views
 
 SESSION = Annotated[str, typer.Argument(metavar="ID", help="The session's id.")]
 
@@ -48,4 +48,4 @@ async def delete(invocation: Invocation, session_id: SESSION) -> None:
     """Delete a conversation and its turns."""
     async with invocation.hub() as hub:
         answer = await hub.request("hub/sessions.delete", {"session_id": session_id})
-    invocation.show(answer, views.facts)
+    invocation.show(answer, views.session_deleted)

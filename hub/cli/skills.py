@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hub.calls import Json
-from hub.cli import views
 from hub.cli.invocation import Invocation, command, fail
+from hub.cli.views import skills as views
 
 if TYPE_CHECKING:
     from hub.skills import Discovery, Problem

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from hub.calls import Json
-from hub.cli import tool_arguments, views
+from hub.cli import tool_arguments
 from hub.cli.invocation import Invocation, command, fail
+from hub.cli.views import tools as views
 from hub.errors import UnknownName
 
 CALL_DEADLINE_S = 3600.0

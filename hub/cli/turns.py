@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hub.calls import Json
-from hub.cli import exits, keyboard, views
+from hub.cli import exits, keyboard
 from hub.cli.invocation import Invocation, command, fail
+from hub.cli.views import memory as memory_views
+from hub.cli.views import tools as tool_views
+from hub.cli.views import turns as views
 from hub.errors import HubError, InvalidArguments, ModelNotConfigured, RpcError
 
 if TYPE_CHECKING:
@@ -119,11 +122,13 @@ async def repl(invocation: Invocation, session_id: SESSION = "default") -> None:
                         session_id = rest or session_id
                         console.print(f"[dim]session {session_id}[/]")
                     case "/tools" if rest:
-                        views.tools_found(console, await hub.request("hub/tools.search", {"query": rest}))
+                        tool_views.tools_found(
+                            console, await hub.request("hub/tools.search", {"query": rest})
+                        )
                     case "/tools":
-                        views.tools(console, await hub.request("hub/tools.list", {}))
+                        tool_views.tools(console, await hub.request("hub/tools.list", {}))
                     case "/recall":
-                        views.recall(console, await hub.request("hub/memory.recall", {"query": rest}))
+                        memory_views.recall(console, await hub.request("hub/memory.recall", {"query": rest}))
                     case "/feedback":
                         await _rate(hub, last, rest)
                         console.print("[dim]noted[/]")

@@ -1,19 +1,4 @@
-"""The command line's face: private methods on the hub's local socket.
-
-A connection whose hello said `control` speaks JSON-RPC with the methods of this
-module. They are no part of MCP and change with any version: whoever connects is
-of the same installation.
-
-    hub/status   hub/stop
-    hub/tools.list | show | search | call      a call reports `notifications/progress`
-    hub/servers.list | test
-    hub/memory.store | recall | feedback | forget | list | stats
-    hub/sessions.list | show | delete
-    hub/run_turn                               reports each step as `hub/event`
-    hub/serve                                  opens the HTTP faces while the connection lives
-
-What is heavy, the memory and the agent, is opened by the first method that needs it.
-"""
+"""Answering the private methods on the parts of the running hub."""
 
 from __future__ import annotations
 
@@ -22,12 +7,11 @@ import contextlib
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hub.calls import Caller, Json
 from hub.channels import LineChannel
+from hub.control import params
 from hub.errors import METHOD_NOT_FOUND, DownstreamTimeout, InvalidArguments, RpcError, UnknownName
 from hub.jsonrpc import Peer, Request
 
@@ -96,92 +80,6 @@ STARTING_WAIT_S = 10.0
 ID_KINDS = {"rc_": "recall", "run_": "run", "ep_": "episode"}
 """What an id names, by how it begins."""
 
-P = TypeVar("P", bound=BaseModel)
-
-
-class _Params(BaseModel):
-    """The params of a method: closed, so that a slip of either side is seen."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ToolsList(_Params):
-    server: str | None = None
-
-
-class ToolsShow(_Params):
-    name: str
-
-
-class ToolsSearch(_Params):
-    query: str
-    limit: int = Field(default=8, ge=1, le=100)
-
-
-class ToolsCall(_Params):
-    name: str
-    arguments: Json = {}
-    deadline_s: float | None = Field(default=None, gt=0)
-    meta: Json = Field(default={}, alias="_meta")
-
-
-class ServersTest(_Params):
-    name: str
-
-
-class MemoryStore(_Params):
-    text: str
-    intent: str | None = None
-    outcome: str | None = None
-    scope: str | None = None
-
-
-class MemoryRecall(_Params):
-    query: str
-    k2: int | None = Field(default=None, ge=1, le=100)
-    scope: str | None = None
-
-
-class MemoryFeedback(_Params):
-    about: str
-    reward: float = Field(ge=0, le=1)
-    used_ids: list[str] | None = None
-
-
-class MemoryForget(_Params):
-    episode_ids: list[str] = []
-    scope: str | None = None
-
-
-class MemoryList(_Params):
-    limit: int = Field(default=20, ge=1, le=1000)
-    offset: int = Field(default=0, ge=0)
-    scope: str | None = None
-
-
-class SessionsList(_Params):
-    limit: int = Field(default=20, ge=1, le=1000)
-
-
-class SessionsShow(_Params):
-    session_id: str
-    limit: int = Field(default=20, ge=1, le=10_000)
-
-
-class SessionsDelete(_Params):
-    session_id: str
-
-
-class RunTurn(_Params):
-    message: str
-    session_id: str = "default"
-
-
-class Serve(_Params):
-    host: str | None = None
-    port: int | None = Field(default=None, ge=0, le=65535)
-    auth: bool = True
-
 
 class ControlConnection:
     """One command's conversation with the hub.
@@ -236,7 +134,7 @@ class ControlConnection:
         return {"stopped": True}
 
     async def _serve(self, request: Request) -> Json:
-        asked = _read(Serve, request)
+        asked = params.read(params.Serve, request)
         async with self._hub.open_http(asked.host, asked.port, asked.auth) as where:
             request.peer.notify("hub/event", {"type": "serving", **where})
             self._hub.count_client(1)  # the person who runs the command
@@ -250,7 +148,7 @@ class ControlConnection:
     # -- tools and servers
 
     async def _tools_list(self, request: Request) -> Json:
-        wanted = _read(ToolsList, request).server
+        wanted = params.read(params.ToolsList, request).server
         tools = await self._hub.router.listing("tools/list", wait_s=STARTING_WAIT_S)
         if wanted is not None:
             tools = [tool for tool in tools if self._hub.router.resolve(tool["name"])[0].name == wanted]
@@ -259,7 +157,7 @@ class ControlConnection:
 
     async def _tools_show(self, request: Request) -> Json:
         router = self._hub.router
-        name = _read(ToolsShow, request).name
+        name = params.read(params.ToolsShow, request).name
         tools: Sequence[Json] = router.tools()
         try:
             meant = router.resolve(name)
@@ -270,11 +168,11 @@ class ControlConnection:
         return next(tool for tool in tools if router.resolve(tool["name"]) == meant)
 
     async def _tools_search(self, request: Request) -> Json:
-        asked = _read(ToolsSearch, request)
+        asked = params.read(params.ToolsSearch, request)
         return {"tools": self._hub.search_tools(asked.query, asked.limit)}
 
     async def _tools_call(self, request: Request) -> Json:
-        asked = _read(ToolsCall, request)
+        asked = params.read(params.ToolsCall, request)
         token = asked.meta.get("progressToken")
 
         def report(progress: float, total: float | None, message: str | None) -> None:
@@ -303,12 +201,12 @@ class ControlConnection:
         return self._hub.servers()
 
     async def _servers_test(self, request: Request) -> Json:
-        return await self._hub.test_server(_read(ServersTest, request).name)
+        return await self._hub.test_server(params.read(params.ServersTest, request).name)
 
     # -- memory
 
     async def _memory_store(self, request: Request) -> Json:
-        asked = _read(MemoryStore, request)
+        asked = params.read(params.MemoryStore, request)
         memory = await self._hub.memory()
         scopes = self._scopes(asked.scope)
         kept = await memory.store(
@@ -321,7 +219,7 @@ class ControlConnection:
         return as_object(kept)
 
     async def _memory_recall(self, request: Request) -> Json:
-        asked = _read(MemoryRecall, request)
+        asked = params.read(params.MemoryRecall, request)
         memory = await self._hub.memory()
         found = await memory.recall(
             asked.query,
@@ -333,7 +231,7 @@ class ControlConnection:
         return as_object(found)
 
     async def _memory_feedback(self, request: Request) -> Json:
-        asked = _read(MemoryFeedback, request)
+        asked = params.read(params.MemoryFeedback, request)
         about = {
             f"{kind}_id": asked.about for prefix, kind in ID_KINDS.items() if asked.about.startswith(prefix)
         }
@@ -352,7 +250,7 @@ class ControlConnection:
         }
 
     async def _memory_forget(self, request: Request) -> Json:
-        asked = _read(MemoryForget, request)
+        asked = params.read(params.MemoryForget, request)
         memory = await self._hub.memory()
         scopes = self._scopes(asked.scope)
         forgotten = await memory.forget(
@@ -364,7 +262,7 @@ class ControlConnection:
         return {"forgotten": forgotten, "unknown": unknown}
 
     async def _memory_list(self, request: Request) -> Json:
-        asked = _read(MemoryList, request)
+        asked = params.read(params.MemoryList, request)
         memory = await self._hub.memory()
         listed = await memory.list(scopes=self._scopes(asked.scope), limit=asked.limit, offset=asked.offset)
         return {"episodes": as_json(listed)}
@@ -401,22 +299,22 @@ class ControlConnection:
 
     async def _sessions_list(self, request: Request) -> Json:
         sessions = await self._hub.sessions()
-        return {"sessions": as_json(await sessions.entries(_read(SessionsList, request).limit))}
+        return {"sessions": as_json(await sessions.entries(params.read(params.SessionsList, request).limit))}
 
     async def _sessions_show(self, request: Request) -> Json:
-        asked = _read(SessionsShow, request)
+        asked = params.read(params.SessionsShow, request)
         sessions = await self._hub.sessions()
         turns = await sessions.show(asked.session_id)
         return {"session_id": asked.session_id, "turns": as_json(turns[-asked.limit :])}
 
     async def _sessions_delete(self, request: Request) -> Json:
-        asked = _read(SessionsDelete, request)
+        asked = params.read(params.SessionsDelete, request)
         sessions = await self._hub.sessions()
         await sessions.delete(asked.session_id)
         return {"session_id": asked.session_id, "deleted": True}
 
     async def _run_turn(self, request: Request) -> Json:
-        asked = _read(RunTurn, request)
+        asked = params.read(params.RunTurn, request)
         if not asked.message.strip():
             raise InvalidArguments("the message is empty")
         agent = await self._hub.agent()
@@ -460,17 +358,3 @@ def as_json(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [as_json(item) for item in value]
     return value
-
-
-def _read(params: type[P], request: Request) -> P:
-    """A request's params, checked.
-
-    Raises:
-        InvalidArguments: They do not fit.
-    """
-    try:
-        return params.model_validate(request.params)
-    except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise InvalidArguments(f"{request.method}: {where}: {problem['msg']}") from None
