@@ -130,11 +130,12 @@ class DownstreamServer:
         self._attempt: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._stale: set[str] = set()
         self._stale_event = asyncio.Event()
+        self._announced: set[str] = set()
         self._refuses_discover = False
         self._lane_failed = False
         self._turn_to: Era | None = None
         self._turning = asyncio.Event()
-        self._lane = Lane(name, self._open_lane, self._attend_lane)
+        self._lane = Lane(name, self._open_lane, self._listen)
         self._uris: set[str] = set()
         self._uris_changed = asyncio.Event()
         self._log_level: LogLevel | None = None
@@ -281,7 +282,7 @@ class DownstreamServer:
             DownstreamUnavailable, DownstreamTimeout: It cannot be asked.
         """
         session = self._session or await self._ready()
-        for each in {session, *self._listening}:
+        for each in {session, *self._sessions}:
             if not each.handshake.modern:
                 await self._tell(each, "resources/subscribe", {"uri": uri})
         self._uris.add(uri)
@@ -295,7 +296,7 @@ class DownstreamServer:
         """
         self._uris.discard(uri)
         self._uris_changed.set()
-        for session in self._listening:
+        for session in self._sessions:
             if not session.handshake.modern:
                 await self._tell(session, "resources/unsubscribe", {"uri": uri})
 
@@ -320,15 +321,6 @@ class DownstreamServer:
     def _sessions(self) -> list[Session]:
         """The conversations that are open."""
         return [session for session in (self._session, self._lane.open) if session is not None]
-
-    @property
-    def _listening(self) -> list[Session]:
-        """The conversations on which the server announces changes.
-
-        Behind a URL both reach the same server, and one of them is enough; two processes
-        know nothing of each other.
-        """
-        return self._sessions if self.entry.transport == "stdio" else self._sessions[:1]
 
     async def _tell(self, session: Session, method: str, params: Json) -> None:
         try:
@@ -415,7 +407,7 @@ class DownstreamServer:
             self.name,
             self._settings,
             lambda: self.entry.timeout_s or self._settings.call_idle_deadline_s,
-            self.refresh,
+            self._take_announcement,
             lambda uri: self._on_updated(self, uri),
         )
 
@@ -479,12 +471,6 @@ class DownstreamServer:
         link.use_tools(self.items("tools/list"))
         self._note_eras(both=True)
         return session, link
-
-    async def _attend_lane(self, session: Session) -> None:
-        if session in self._listening:
-            await self._listen(session)
-        elif self._log_level is not None and _logs(session):
-            await session.tell("logging/setLevel", {"level": self._log_level})
 
     def _note_eras(self, *, both: bool) -> None:
         self._record = replace(self._record, both_eras=both)
@@ -552,12 +538,19 @@ class DownstreamServer:
             except PeerClosed:
                 return
 
+    def _take_announcement(self, methods: tuple[str, ...]) -> None:
+        self._announced.update(methods)
+        self.refresh(methods)
+
     async def _fetch_lists(self, session: Session, methods: tuple[str, ...]) -> None:
         """Fetch lists, keep them in the catalog, and tell of those that changed."""
         lists = dict(self._record.lists)
         for method in methods:
             lists[method] = await session.fetch(method)
-        changed = frozenset(method for method in methods if lists[method] != self._record.lists.get(method))
+        changed = {method for method in methods if lists[method] != self._record.lists.get(method)}
+        # What a server announces is passed on, even where its lists read the same again.
+        changed |= self._announced.intersection(methods)
+        self._announced -= changed
         handshake = session.handshake
         record = ServerRecord(
             fingerprint=self.entry.fingerprint,
@@ -572,7 +565,7 @@ class DownstreamServer:
             self._record = record
             self._catalog.put(self.name, record)
         if changed:
-            self._on_change(self, changed)
+            self._on_change(self, frozenset(changed))
 
     async def _listen(self, session: Session) -> None:
         """Have the server announce its changes: with a stream in the modern era, else as it was asked."""
@@ -584,21 +577,40 @@ class DownstreamServer:
                     await session.tell("resources/subscribe", {"uri": uri})
                 return
             while True:
-                self._uris_changed.clear()
-                listening = asyncio.ensure_future(session.listen(sorted(self._uris)))
-                changing = asyncio.ensure_future(self._uris_changed.wait())
-                try:
-                    await asyncio.wait({listening, changing}, return_when=asyncio.FIRST_COMPLETED)
-                    if not changing.done():
-                        listening.result()
-                        await changing  # it listens to nothing yet
-                finally:
-                    listening.cancel()
-                    changing.cancel()
+                await self._listen_once(session)
         except (RpcError, PeerTimeout) as error:
             log.debug("the server announces no changes", extra={"server": self.name, "error": str(error)})
         except PeerClosed:
             return
+
+    async def _listen_once(self, session: Session) -> None:
+        """Keep one stream of changes, until other resources are wanted or some time after it ended.
+
+        Raises:
+            RpcError, PeerTimeout: The server has no such stream.
+            PeerClosed: The conversation ended.
+        """
+        self._uris_changed.clear()
+        listening = asyncio.ensure_future(session.listen(sorted(self._uris)))
+        changing = asyncio.ensure_future(self._uris_changed.wait())
+        try:
+            await asyncio.wait({listening, changing}, return_when=asyncio.FIRST_COMPLETED)
+            if changing.done():
+                return
+            try:
+                ended = listening.result()
+            except PeerClosed:
+                if session.closed:
+                    raise
+                ended = True
+            # With nothing to listen to, only another wish changes that.
+            await asyncio.wait([changing], timeout=self._settings.backoff_max_s if ended else None)
+            if ended:
+                self.refresh()  # something may have changed unheard
+        finally:
+            listening.cancel()
+            changing.cancel()
+            await asyncio.gather(listening, changing, return_exceptions=True)
 
     def _lose_session(self, session: Session) -> None:
         if self._session is session:

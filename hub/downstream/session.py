@@ -25,6 +25,7 @@ from hub.protocol import (
     LIST_KEYS,
     LISTEN_FILTERS,
     LOG_LEVEL_META_KEY,
+    SUBSCRIPTION_ID_META_KEY,
 )
 from hub.settings import DownstreamSettings
 
@@ -226,15 +227,18 @@ class Session:
             params = {**params, "cursor": cursor}
         raise DownstreamError(self._name, f"its {method} has pages without end")
 
-    async def listen(self, uris: Sequence[str]) -> None:
-        """Ask a modern server for its changes, for as long as the conversation lasts or until cancelled.
+    async def listen(self, uris: Sequence[str]) -> bool:
+        """Ask a modern server for its changes, until it ends the stream or this is cancelled.
 
         Args:
             uris: The resources whose updates are wanted.
 
+        Returns:
+            Whether there was anything to ask for.
+
         Raises:
             RpcError: The server has no such stream; its lists are then taken as they were.
-            PeerClosed: The conversation ended.
+            PeerClosed: The stream broke, or the conversation ended.
         """
         wanted: Json = {
             filter_: True
@@ -244,7 +248,7 @@ class Session:
         if uris:
             wanted["resourceSubscriptions"] = list(uris)
         if not wanted:
-            return
+            return False
         self._listens += 1
         params: Json = {"notifications": wanted, "_meta": envelope({})}
         await self._link.peer.request(
@@ -254,6 +258,7 @@ class Session:
             headers=self._link.headers_for("subscriptions/listen", params),
             request_id=f"listen-{self._listens}",
         )
+        return True
 
     async def tell(self, method: str, params: Json) -> None:
         """Send a legacy server a request of the hub's own, such as `resources/subscribe`.
@@ -295,6 +300,8 @@ class Session:
         elif method == "notifications/resources/updated":
             if isinstance(uri := params.get("uri"), str):
                 self._on_updated(uri)
+        elif SUBSCRIPTION_ID_META_KEY in (params.get("_meta") or ()):
+            return  # it belongs to the hub's own stream of changes
         elif (call := self._owner()) is None:
             return  # it belongs to nobody, or to one of several: nobody gets another's messages
         elif method == "notifications/message":

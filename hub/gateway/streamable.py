@@ -41,7 +41,12 @@ from hub.gateway.http import (
     stream,
 )
 from hub.jsonrpc import Peer, RequestId, decode, encode
-from hub.protocol import HANDSHAKE_VERSIONS, MODERN_VERSIONS, UNSUPPORTED_PROTOCOL_VERSION
+from hub.protocol import (
+    HANDSHAKE_VERSIONS,
+    MODERN_VERSIONS,
+    PROTOCOL_VERSION_META_KEY,
+    UNSUPPORTED_PROTOCOL_VERSION,
+)
 from hub.server import Client, McpServer, View, modern_call
 from hub.settings import HttpSettings
 from hub.sse import sse_frame
@@ -345,13 +350,18 @@ class StreamableHttp:
         headers: dict[str, list[str]] = {}
         for key, value in scope["headers"]:
             if key.startswith(b"mcp-"):
-                headers.setdefault(key.decode("latin-1"), []).append(value.decode("latin-1"))
+                # HTTP allows whitespace around a value, and does not mean it (RFC 9110, 5.5).
+                headers.setdefault(key.decode("latin-1"), []).append(value.decode("latin-1").strip(" \t"))
         params = {} if params is None else params
         if not isinstance(params, dict):
             raise RpcError({"code": INVALID_PARAMS, "message": "'params' must be an object"})
         for name in (http_headers.PROTOCOL_VERSION, http_headers.METHOD, http_headers.NAME):
             if len(headers.get(name, ())) > 1:
                 raise _mismatch(f"{name} header appears more than once")
+        meta = params.get("_meta")
+        said = meta.get(PROTOCOL_VERSION_META_KEY) if isinstance(meta, dict) else None
+        if isinstance(said, str) and headers[http_headers.PROTOCOL_VERSION][0] != said:
+            raise _mismatch("mcp-protocol-version header does not match the version in _meta")
         envelope = read_envelope(params)
         if envelope is None:
             raise RpcError(
@@ -360,8 +370,6 @@ class StreamableHttp:
                     "message": "params._meta must carry the protocol version and capabilities",
                 }
             )
-        if headers[http_headers.PROTOCOL_VERSION][0] != envelope.version:
-            raise _mismatch("mcp-protocol-version header does not match the version in _meta")
         if headers.get(http_headers.METHOD, [None])[0] != method:
             raise _mismatch("mcp-method header does not match the method")
         named = params.get(http_headers.NAME_PARAMS.get(method, ""))
