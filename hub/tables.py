@@ -98,6 +98,18 @@ steps = Table(
 )
 """What a turn that still runs has completed; moved into its row of `turns` when it ends."""
 
+results = Table(
+    "results",
+    metadata,
+    Column("result_id", String(64), primary_key=True),
+    Column("session_id", String(128), nullable=False, index=True),
+    Column("run_id", String(64), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("text", Text, nullable=False),
+)
+"""Tool results that were too long for a model to read whole; the latest of each session."""
+
 summaries = Table(
     "summaries",
     metadata,

@@ -16,6 +16,7 @@ from hub.agent.journal import Journal
 from hub.agent.ports import Memory, Model, ToolSurface
 from hub.agent.prompt import system_prompt
 from hub.agent.result import Status, ToolCallReport, TurnResult
+from hub.agent.results import URI_PREFIX, LongResults
 from hub.agent.structured import Structure
 from hub.agent.toolbelt import Toolbelt
 from hub.agent.turn import Progress, TurnLoop
@@ -127,13 +128,15 @@ class Run:
             hops=self._caller.hops + 1,
             run_id=self._run_id,
         )
+        results = LongResults(parts.sessions, self._run_id, self.session_id, settings.tool_result_chars_max)
+        results.any = any(URI_PREFIX in str(turn.messages) for turn in earlier)
         belt = Toolbelt(
             parts.router,
             tool_caller,
             self._emitter,
             self._message,
             tools_max=settings.tools_max,
-            result_chars_max=settings.tool_result_chars_max,
+            results=results,
         )
         system = system_prompt(settings.system_prompt, self._caller, self._started_at)
         if self._structure is not None:

@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hub.agent import results as long_results
 from hub.agent.events import Emitter, ToolFinished, ToolProgress, ToolStarted
 from hub.agent.guards import LoopGuard
 from hub.agent.ports import ProgressListener, ToolSurface
-from hub.agent.prompt import cut
+from hub.agent.results import LongResults
 from hub.calls import Caller, Json
 from hub.errors import HubError, RpcError
 from hub.llm.answer import ToolRequest
@@ -71,7 +72,7 @@ class Toolbelt:
         emitter: Hears of each call.
         message: What the user wants; decides which tools are shown when there are many.
         tools_max: How many are shown.
-        result_chars_max: How much of one result the model reads.
+        results: Takes results that are too long to be read whole.
     """
 
     def __init__(
@@ -82,12 +83,12 @@ class Toolbelt:
         message: str,
         *,
         tools_max: int,
-        result_chars_max: int,
+        results: LongResults,
     ) -> None:
         self._surface = surface
         self._caller = caller
         self._emitter = emitter
-        self._result_chars_max = result_chars_max
+        self._results = results
         self._guard = LoopGuard()
         self._known = self._listed()
         self._shown = _most_relevant(self._known, message, tools_max)
@@ -95,7 +96,11 @@ class Toolbelt:
     @property
     def shown(self) -> Sequence[Json]:
         """The definitions that the model is shown, in an order that does not change by itself."""
-        return self._shown
+        return [*self._shown, long_results.TOOL] if self._reads_results else self._shown
+
+    @property
+    def _reads_results(self) -> bool:
+        return self._results.any and long_results.NAME not in self._known
 
     @property
     def going_in_circles(self) -> bool:
@@ -150,16 +155,20 @@ class Toolbelt:
         began = loop.time()
         arguments, problem = _arguments(request)
         self._emitter.emit(ToolStarted(request.id, request.name, arguments or {}))
-        if problem is None and not self._knows(request.name):
+        reads_result = self._reads_results and request.name == long_results.NAME
+        if problem is None and not reads_result and not self._knows(request.name):
             problem = self._unknown(request.name)
         if problem is None and arguments is not None:
             problem = self._guard.refusal(request.name, arguments)
         if problem is not None or arguments is None:
             ok, text = False, problem or ""
         else:
-            ok, text = await self._make(request, arguments, deadline_s)
+            if reads_result:
+                ok, text = await self._results.read(arguments)
+            else:
+                ok, text = await self._make(request, arguments, deadline_s)
+                text = await self._results.shorten(request.name, text)
             self._guard.record(request.name, arguments, text)
-        text = cut(text, self._result_chars_max)
         outcome = ToolOutcome(request, arguments, ok, text, loop.time() - began)
         self._emitter.emit(
             ToolFinished(request.id, request.name, ok, round(outcome.duration_s, 4), text[:_PREVIEW_CHARS])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,9 +13,13 @@ from hub.clock import Clock
 from hub.errors import UnknownName
 from hub.sessions.turn import Prompt, SessionEntry, Summary, Turn
 from hub.store import Store
-from hub.tables import feedback, prompts, sessions, steps, summaries, turns
+from hub.tables import feedback, prompts, results, sessions, steps, summaries, turns
 
 _TITLE_CHARS_MAX = 80
+_RESULTS_MAX = 50
+
+RESULT_CHARS_MAX = 2_000_000
+"""How much of one long tool result is kept."""
 
 
 class Sessions:
@@ -243,6 +248,7 @@ class Sessions:
 
         def work(connection: Connection) -> bool:
             gone = connection.execute(delete(sessions).where(sessions.c.session_id == session_id))
+            connection.execute(delete(results).where(results.c.session_id == session_id))
             used = select(turns.c.prompt).where(turns.c.prompt.is_not(None))
             connection.execute(delete(prompts).where(prompts.c.digest.not_in(used)))
             return gone.rowcount > 0
@@ -251,6 +257,65 @@ class Sessions:
             raise UnknownName(f"there is no session {session_id!r}. `hub sessions list` names them")
         # What a person deletes must not linger in the write-ahead log.
         await self._store.checkpoint()
+
+    async def keep_result(self, session_id: str, run_id: str, name: str, text: str) -> str:
+        """Keep a tool result that is too long for a model to read whole; a session's oldest make room.
+
+        Args:
+            session_id: The session.
+            run_id: The turn it belongs to.
+            name: The tool it came from.
+            text: All of it, as far as `RESULT_CHARS_MAX`.
+
+        Returns:
+            The name under which `result` finds it.
+        """
+        result_id = f"res_{uuid.uuid4().hex[:16]}"
+        row = {
+            "result_id": result_id,
+            "session_id": session_id,
+            "run_id": run_id,
+            "at": self._clock.now(),
+            "name": name,
+            "text": text[:RESULT_CHARS_MAX],
+        }
+
+        def work(connection: Connection) -> None:
+            connection.execute(results.insert(), row)
+            latest = (
+                select(results.c.result_id)
+                .where(results.c.session_id == session_id)
+                .order_by(results.c.at.desc())
+                .limit(_RESULTS_MAX)
+            )
+            connection.execute(
+                delete(results).where(
+                    results.c.session_id == session_id, results.c.result_id.not_in(latest.scalar_subquery())
+                )
+            )
+
+        await self._store.write(work)
+        return result_id
+
+    async def result(self, session_id: str, result_id: str) -> str:
+        """A kept tool result.
+
+        Raises:
+            UnknownName: The session has no such result, or it had to make room.
+        """
+
+        def work(connection: Connection) -> str | None:
+            query = select(results.c.text).where(
+                results.c.session_id == session_id, results.c.result_id == result_id
+            )
+            return connection.execute(query).scalar()
+
+        text = await self._store.read(work)
+        if text is None:
+            raise UnknownName(
+                f"session {session_id!r} has no result {result_id!r}; the latest {_RESULTS_MAX} are kept"
+            )
+        return text
 
     async def cost_usd(self, *, session_id: str | None = None, since: float = 0.0) -> float:
         """What turns have cost, as far as prices are known.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -247,20 +248,43 @@ async def test_a_tool_past_its_deadline_is_given_up_and_the_turn_goes_on(tmp_pat
     assert tools.cancelled == ["slow.tool"]
 
 
-async def test_a_large_result_is_cut_with_a_note(tmp_path: Path) -> None:
+async def test_a_long_result_is_cut_and_its_rest_can_be_read_in_this_and_later_turns(tmp_path: Path) -> None:
+    book = "".join(f"line {n}: {'x' * 50}\n" for n in range(1000)) + "The treasure is under the oak.\n"
+
     async def large(arguments: Json) -> Json:
-        return text("x" * 100_000)
+        return text(book)
+
+    def read(request: Request) -> Call:
+        # The reference stands in the first result, in this turn or an earlier one.
+        found = re.search(r"hub://results/(\w+)", str(request.messages))
+        assert found is not None
+        return Call("results.read", {"id": found[1], "find": "TREASURE"})
 
     script: Script = [
         Call("fs.read"),
-        lambda request: Say(str(len(request.results[0])) + request.results[0][-60:]),
+        read,
+        lambda request: Say(request.results[1]),
+        read,
+        lambda request: Say(request.results[0]),
+        Call("results.read", {"id": "res_none"}),
+        lambda request: Say(request.results[0]),
     ]
     settings = AgentSettings(tool_result_chars_max=1000)
     async with scene(tmp_path, script, Tools().add("fs.read", large), settings=settings) as here:
-        result = await here.say("go")
-    assert result.output.startswith("10")
-    assert len(result.output) < 100
-    assert "1,000 of 100,000 characters" in result.output
+        first = await here.say("go")
+        later = await here.say("and once more?")
+        missing = await here.say("and that one?")
+        offered = [request.tools for request in here.model.requests]
+        shown = here.model.requests[1].results[0]
+        assert len(shown) < 1300
+        assert f"1,000 of {len(book):,} characters" in shown
+        # The session takes its results along.
+        await here.sessions.delete("s")
+    assert offered[:2] == [["fs_read"], ["fs_read", "results_read"]]
+    assert "The treasure is under the oak." in first.output
+    assert "The treasure is under the oak." in later.output
+    assert "no result 'res_none'" in missing.output
+    assert b"The treasure" not in (tmp_path / "hub.sqlite3").read_bytes()
 
 
 async def test_when_rounds_run_out_the_model_answers_once_more_without_tools(tmp_path: Path) -> None:

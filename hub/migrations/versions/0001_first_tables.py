@@ -157,6 +157,17 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_recall_hits_id"), "recall_hits", ["id"], unique=False)
     op.create_table(
+        "results",
+        sa.Column("result_id", sa.String(length=64), nullable=False),
+        sa.Column("session_id", sa.String(length=128), nullable=False),
+        sa.Column("run_id", sa.String(length=64), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("result_id", name=op.f("pk_results")),
+    )
+    op.create_index(op.f("ix_results_session_id"), "results", ["session_id"], unique=False)
+    op.create_table(
         "summaries",
         sa.Column("session_id", sa.String(length=128), nullable=False),
         sa.Column("seq", sa.Integer(), nullable=False),
