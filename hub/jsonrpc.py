@@ -410,6 +410,8 @@ class Peer:
         finally:
             self._serving.pop(request.id, None)
             self._cancelled_by_peer.discard(request.id)
+            if request.channel is not self.channel:
+                request.channel.close()  # it was this request's alone, and perhaps its answer never came
 
     def _send_error(self, channel: Channel, request_id: RequestId | None, error: Json) -> None:
         if not self._closed.done() and request_id not in self._cancelled_by_peer:

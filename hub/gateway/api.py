@@ -67,9 +67,6 @@ class Api:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
 
-    def close(self) -> None:
-        """Nothing here is open-ended."""
-
     async def _health(self, request: Request) -> Response:
         return JSONResponse({"status": "ok", "version": __version__})
 

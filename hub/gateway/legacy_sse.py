@@ -6,6 +6,7 @@ where to POST what the client sends.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Mapping
 from urllib.parse import parse_qs
@@ -69,8 +70,13 @@ class LegacySse:
         """How many clients are connected."""
         return len(self._peers)
 
-    def close(self) -> None:
-        """End every stream."""
+    async def drain(self, grace_s: float) -> None:
+        """Let calls finish, then end every stream.
+
+        Args:
+            grace_s: How long calls may take at most.
+        """
+        await asyncio.gather(*(peer.settle(grace_s) for peer in self._peers.values()))
         for peer in list(self._peers.values()):
             peer.close("the hub is stopping")
 

@@ -100,12 +100,14 @@ class Faces:
         finally:
             self._hub.count_client(-1)
 
-    def close(self) -> None:
-        """End what is open-ended: sessions and streams."""
-        for streamable in self._streamables.values():
-            streamable.close()
-        self._sse.close()
-        self._api.close()
+    async def drain(self, grace_s: float) -> None:
+        """End what is open-ended, sessions and streams, once the calls on them have finished.
+
+        Args:
+            grace_s: How long calls may take at most.
+        """
+        streamables = self._streamables.values()
+        await asyncio.gather(self._sse.drain(grace_s), *(face.drain(grace_s) for face in streamables))
 
 
 @asynccontextmanager
@@ -161,11 +163,10 @@ async def open_gateway(hub: ServedHub, host: str | None, port: int | None, auth:
             "key_file": str(hub.home.key_file) if key is not None else None,
         }
     finally:
-        faces.close()
-        server.should_exit = True
+        server.should_exit = True  # from here on it accepts nothing new
         try:
             # Whoever is cancelled twice must not cancel the server in the middle of its closing.
-            await asyncio.shield(serving)
+            await asyncio.shield(asyncio.gather(faces.drain(settings.drain_s), serving))
         finally:
             listening.close()
 

@@ -232,6 +232,7 @@ class StreamableHttp:
         self._settings = settings
         self._view = view
         self._sessions: dict[str, _Session] = {}
+        self._listens: set[PostStream] = set()
         self._reaper: asyncio.TimerHandle | None = None
 
     @property
@@ -310,7 +311,10 @@ class StreamableHttp:
             session.peer.receive(message)
             await respond(send, 202)
             return
-        post = PostStream(message["id"])
+        request_id = _id(message)
+        if request_id is None:
+            raise _refused(400, INVALID_REQUEST, "'id' must be a string or an integer")
+        post = PostStream(request_id)
         session.streams += 1
         try:
             session.peer.receive(message, post)
@@ -333,9 +337,12 @@ class StreamableHttp:
         except RpcError as error:
             raise _Refused(_STATUS_OF_CODE.get(error.code, 200), error.to_json_rpc(), request_id) from None
         running = asyncio.ensure_future(self._answer(call, request_id, post))
+        if method == "subscriptions/listen":
+            self._listens.add(post)
         try:
             await post.deliver(send, receive, headers=[], modern=True)
         finally:
+            self._listens.discard(post)
             post.close()
             if not running.done():
                 running.cancel()
@@ -448,8 +455,21 @@ class StreamableHttp:
                 self._end(session_id, "it was idle for too long")
         self._reaper = loop.call_later(min(60.0, self._settings.session_idle_s), self._reap)
 
-    def close(self) -> None:
-        """End every session."""
+    async def drain(self, grace_s: float) -> None:
+        """End what has no end of its own, let calls finish, then end every session.
+
+        Args:
+            grace_s: How long calls may take at most.
+        """
+        for post in tuple(self._listens):
+            post.close()
+        for session in self._sessions.values():
+            session.standing.close()
+        sessions = self._sessions.values()
+        await asyncio.gather(*(session.peer.settle(grace_s) for session in sessions))
+        self._close()
+
+    def _close(self) -> None:
         if self._reaper is not None:
             self._reaper.cancel()
             self._reaper = None
