@@ -261,6 +261,8 @@ class Fleet:
         port = self._settings.http.port
         env_problems = self._read_dotenv()
         file = mcp_json.load(self.servers_file, self.variables(), http_port=port)
+        if file.state == "missing" and self.servers_file == self._home.servers_file:
+            file = replace(file, problems=())  # a fresh home has none yet, and nothing is wrong with that
         file = replace(file, problems=(*env_problems, *file.problems))
         telemetry.hide(secret for entry in file.entries for secret in entry.secrets)
         for problem in file.problems:
