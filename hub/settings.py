@@ -75,7 +75,7 @@ class DownstreamSettings(_Table):
     """How long a call may stay silent; progress starts this wait anew. `timeout` in an entry."""
     call_total_deadline_s: float = Field(default=3600.0, gt=0, le=604_800)
     """How long a call may take in all, however much progress it reports."""
-    first_list_budget_s: float = Field(default=1.2, ge=0, le=60)
+    first_list_budget_s: float = Field(default=1.0, ge=0, le=60)
     """How long the first list ever waits for servers of which no catalog is kept."""
     backoff_first_s: float = Field(default=0.2, gt=0)
     """The wait before the first reconnect; it doubles with each failure, with jitter."""
