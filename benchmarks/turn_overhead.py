@@ -71,6 +71,9 @@ class InstantModel:
     async def count_tokens(self, messages: Sequence[Json], tools: Sequence[Json] = ()) -> int:
         return 0
 
+    async def close(self) -> None:
+        pass
+
 
 async def times_ms(count: int, work: Callable[[int], Awaitable[object]]) -> list[float]:
     """How long each of `count` runs took."""
@@ -125,7 +128,7 @@ async def first_token_row(folder: Path, rounds: int) -> Row:
     store = Store(folder / "tokens.sqlite3")
     await store.open()
     async with ScriptedModel(lambda request: Say("a short answer in a few pieces")) as server:
-        llm = LiteLLM("openai/scripted", server.url, {})
+        llm = LiteLLM("openai/scripted", server.url, dict)
         messages: list[Json] = [{"role": "user", "content": "hello"}]
         await llm.answer(messages, deadline_s=60)
         import litellm
@@ -182,7 +185,7 @@ async def parallel_rows(folder: Path, turns: int) -> list[Row]:
     store = Store(folder / "parallel.sqlite3")
     await store.open()
     async with ScriptedModel(lambda request: Say("well, that is so", delay_s=LATENCY_S)) as server:
-        llm = LiteLLM("openai/scripted", server.url, {})
+        llm = LiteLLM("openai/scripted", server.url, dict)
         await llm.answer(messages, deadline_s=60)
 
         def session(agent: Agent, what: str) -> Callable[[int], Awaitable[None]]:

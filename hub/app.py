@@ -138,6 +138,8 @@ class Hub:
             self.stop()
 
     async def _close_stores(self) -> None:
+        if self._agent is not None:
+            await self._agent.close()
         if self._memory is not None:
             await self._memory.close()
         if self._store is not None:
@@ -249,12 +251,11 @@ class Hub:
                 from hub.agent import Agent
                 from hub.llm import LiteLLM
 
-                keys = self._fleet.variables()
                 settings = self.settings.agent
                 model = LiteLLM(
                     self.settings.model,
                     self.settings.api_base,
-                    keys,
+                    self._fleet.variables,
                     fallbacks=settings.fallbacks,
                     retries_max=settings.model_retries_max,
                     rng=self._rng,

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _INBOX_MAX = 8
+_CLOSE_DEADLINE_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +182,15 @@ class Agent:
         if run_id not in self._running:
             raise UnknownName(f"no run {run_id!r} is running")
         self._running[run_id].task.cancel()
+
+    async def close(self) -> None:
+        """Cancel what runs, each with its record, and let go of the model's connections."""
+        tasks = [running.task for running in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CLOSE_DEADLINE_S)
+        await self._parts.model.close()
 
     def add_message(self, run_id: str, message: str) -> None:
         """Say something more to a run; the model reads it before its next answer.

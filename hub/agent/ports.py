@@ -63,6 +63,8 @@ class Model(Protocol):
 
     async def count_tokens(self, messages: Sequence[Json], tools: Sequence[Json] = ()) -> int: ...
 
+    async def close(self) -> None: ...
+
 
 class Memory(Protocol):
     """Episodic memory; `hub.memory.Memory` is one, and documents what is asked of it."""

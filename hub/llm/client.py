@@ -44,7 +44,8 @@ class LiteLLM:
     Args:
         model: The LiteLLM name that is set; None lets `choose` decide.
         api_base: The base URL of a proxy or local server.
-        environment: Where providers' keys stand. LiteLLM sees the ones of the models it is asked for.
+        environment: Gives the variables of now, among them providers' keys; `HUB_MODEL` and `HUB_API_BASE`
+            in it go before what is set. LiteLLM sees those of the providers it is asked for.
         fallbacks: Models to ask, in order, when the first cannot answer.
         retries_max: How often one model is asked again after a failure that may pass.
         rng: Spreads the waits between retries.
@@ -56,7 +57,7 @@ class LiteLLM:
         self,
         model: str | None,
         api_base: str | None,
-        environment: Mapping[str, str],
+        environment: Callable[[], Mapping[str, str]],
         *,
         fallbacks: Sequence[str] = (),
         retries_max: int = 2,
@@ -67,6 +68,7 @@ class LiteLLM:
         self._model = model
         self._api_base = api_base
         self._environment = environment
+        self._chosen_in: Mapping[str, str] | None = None
         self._fallbacks = tuple(fallbacks)
         self._retries_max = retries_max
         self._rng = rng or random.Random()
@@ -81,8 +83,14 @@ class LiteLLM:
         Raises:
             ModelNotConfigured: There is none; says what to set.
         """
-        if self._choice is None:
-            self._choice = await choose(self._model, self._api_base, self._environment)
+        environment = dict(self._environment())
+        if self._choice is None or environment != self._chosen_in:
+            self._choice = await choose(
+                environment.get("HUB_MODEL") or self._model,
+                environment.get("HUB_API_BASE") or self._api_base,
+                environment,
+            )
+            self._chosen_in = environment
         return self._choice
 
     async def answer(
@@ -181,7 +189,9 @@ class LiteLLM:
         await litellm.close_litellm_async_clients()
 
     def _choices(self, first: Choice) -> list[Choice]:
-        return [first] + [configured(name, self._api_base, self._environment) for name in self._fallbacks]
+        environment = self._environment()
+        api_base = environment.get("HUB_API_BASE") or self._api_base
+        return [first, *(configured(name, api_base, environment) for name in self._fallbacks)]
 
     async def _ask_patiently(
         self,
@@ -349,9 +359,9 @@ class LiteLLM:
         Children of the hub get a clean environment, so this goes no further.
         """
         prefixes = _FAMILIES.get(provider, (f"{provider.upper()}_",))
-        for variable, value in self._environment.items():
+        for variable, value in self._environment().items():
             if variable.startswith(prefixes):
-                os.environ.setdefault(variable, value)
+                os.environ[variable] = value
 
 
 class _Hearing:

@@ -165,10 +165,10 @@ async def scene(
     await store.open()
     try:
         async with ScriptedModel(script, label=label) as model:
-            llm = kind("openai/scripted", model.url, {}, rng=random.Random(1))
+            llm = kind("openai/scripted", model.url, dict, rng=random.Random(1))
             sessions = Sessions(store, clock, settings.window_turns)
             agent = Agent(tools or Tools(), memory, sessions, llm, settings, clock)
             yield Scene(agent, model, llm, sessions, store, clock)
-            await llm.close()
+            await agent.close()
     finally:
         await store.close()

@@ -47,7 +47,10 @@ async def test_a_turn_works_in_every_dialect(tmp_path: Path, kind: type[Dialect]
     events: list[Event] = []
     async with kind() as provider:
         llm = LiteLLM(
-            provider.model, provider.url, {"ANTHROPIC_API_KEY": "a", "GEMINI_API_KEY": "g"}, stream=stream
+            provider.model,
+            provider.url,
+            lambda: {"ANTHROPIC_API_KEY": "a", "GEMINI_API_KEY": "g"},
+            stream=stream,
         )
         agent, store = await _turn(tmp_path, llm, events)
         # Another turn: the first one's messages, calls and results are its history.
@@ -62,7 +65,9 @@ async def test_a_turn_works_in_every_dialect(tmp_path: Path, kind: type[Dialect]
 async def test_a_turn_works_through_a_litellm_proxy(tmp_path: Path) -> None:
     script: Script = [Call("fs.read", {"x": 1}), lambda request: Say(f"It says: {request.results[0]}")]
     async with ScriptedModel(script, label="") as proxy:
-        llm = LiteLLM("team-model", None, {"LITELLM_PROXY_URL": proxy.url, "LITELLM_PROXY_API_KEY": "p"})
+        llm = LiteLLM(
+            "team-model", None, lambda: {"LITELLM_PROXY_URL": proxy.url, "LITELLM_PROXY_API_KEY": "p"}
+        )
         _, store = await _turn(tmp_path, llm, [])
         assert proxy.requests[0].body["model"] == "team-model"
         await llm.close()
@@ -71,7 +76,7 @@ async def test_a_turn_works_through_a_litellm_proxy(tmp_path: Path) -> None:
 
 async def test_what_gemini_signed_goes_back_to_it_within_the_turn(tmp_path: Path) -> None:
     async with Gemini() as provider:
-        llm = LiteLLM(provider.model, provider.url, {"GEMINI_API_KEY": "g"})
+        llm = LiteLLM(provider.model, provider.url, lambda: {"GEMINI_API_KEY": "g"})
         _, store = await _turn(tmp_path, llm, [])
         await llm.close()
         assert "c2lnbmVk" in str(provider.requests[1][1])
@@ -80,7 +85,7 @@ async def test_what_gemini_signed_goes_back_to_it_within_the_turn(tmp_path: Path
 
 async def test_anthropic_is_told_what_to_cache_and_no_text_is_made_up(tmp_path: Path) -> None:
     async with Anthropic() as provider:
-        llm = LiteLLM(provider.model, provider.url, {"ANTHROPIC_API_KEY": "a"})
+        llm = LiteLLM(provider.model, provider.url, lambda: {"ANTHROPIC_API_KEY": "a"})
         _, store = await _turn(tmp_path, llm, [])
         await llm.close()
         second = provider.requests[1][1]
@@ -92,7 +97,7 @@ async def test_anthropic_is_told_what_to_cache_and_no_text_is_made_up(tmp_path: 
 
 async def test_ollama_is_not_shown_tools_that_it_may_not_call() -> None:
     async with Ollama() as provider:
-        llm = LiteLLM(provider.model, provider.url, {})
+        llm = LiteLLM(provider.model, provider.url, dict)
         tool: Json = {"name": "fs.read", "inputSchema": {"type": "object"}}
         messages: list[Json] = [{"role": "user", "content": "hello"}]
         await llm.answer(messages, [tool], deadline_s=30, may_call_tools=False)

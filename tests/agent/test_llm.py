@@ -38,7 +38,7 @@ NOBODY = {"OLLAMA_HOST": "127.0.0.1:9"}
 @asynccontextmanager
 async def scripted(script: Script, **options: object) -> AsyncIterator[tuple[LiteLLM, ScriptedModel]]:
     async with ScriptedModel(script, label="") as server:
-        llm = LiteLLM("openai/scripted", server.url, {}, rng=random.Random(1), **options)  # type: ignore[arg-type]
+        llm = LiteLLM("openai/scripted", server.url, dict, rng=random.Random(1), **options)  # type: ignore[arg-type]
         yield llm, server
         await llm.close()
 
@@ -101,6 +101,17 @@ async def test_an_ollama_on_this_machine_is_taken_when_nothing_is_set() -> None:
 async def test_without_any_model_the_error_says_what_to_set() -> None:
     with pytest.raises(ModelNotConfigured, match="HUB_MODEL"):
         await choose(None, None, NOBODY)
+
+
+async def test_a_model_that_is_set_up_while_the_hub_runs_is_taken_at_once() -> None:
+    environment = dict(NOBODY)
+    async with ScriptedModel([Say("here I am")], label="") as server:
+        llm = LiteLLM(None, None, lambda: environment)
+        with pytest.raises(ModelNotConfigured):
+            await llm.answer(HELLO, deadline_s=30)
+        environment |= {"HUB_MODEL": "openai/scripted", "HUB_API_BASE": server.url}
+        assert (await llm.answer(HELLO, deadline_s=30)).text == "here I am"
+        await llm.close()
 
 
 async def test_a_key_never_shows_in_a_choice() -> None:
@@ -248,7 +259,7 @@ async def test_a_cancelled_answer_closes_its_stream() -> None:
 
 
 async def test_an_endpoint_that_refuses_is_named_without_its_secrets() -> None:
-    llm = LiteLLM("openai/scripted", "http://127.0.0.1:9/v1?token=verysecret", {}, retries_max=0)
+    llm = LiteLLM("openai/scripted", "http://127.0.0.1:9/v1?token=verysecret", dict, retries_max=0)
     with pytest.raises(ModelError, match="cannot be reached") as caught:
         await llm.answer(HELLO, deadline_s=30)
     assert "127.0.0.1:9" in str(caught.value)

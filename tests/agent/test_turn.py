@@ -589,3 +589,14 @@ async def test_following_a_run_that_never_began_ends_when_it_is_cancelled(tmp_pa
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
+
+
+async def test_closing_the_agent_puts_what_runs_on_record(tmp_path: Path) -> None:
+    async with scene(tmp_path, [Hang()]) as here:
+        turn = asyncio.create_task(here.say("go"))
+        await here.model.wait_for_requests(1)
+        await here.agent.close()
+        with pytest.raises(TurnCancelled):
+            await turn
+        [kept] = await here.sessions.show("s")
+        assert kept.status == "cancelled"

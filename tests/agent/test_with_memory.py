@@ -41,7 +41,7 @@ async def test_a_turn_learns_what_a_later_one_in_another_session_recalls(tmp_pat
     async with asyncio.timeout(60):
         await memory.ready()
     async with ScriptedModel(script, label="") as model:
-        llm = LiteLLM("openai/scripted", model.url, {})
+        llm = LiteLLM("openai/scripted", model.url, dict)
         tools = Tools().add("fs.read", _read)
         agent = Agent(tools, memory, Sessions(store, clock), llm, AgentSettings(), clock)
         first = await agent.run_turn(CALLER, "a", "Which port does the staging site listen on?")
