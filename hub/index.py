@@ -162,11 +162,15 @@ class Index:
         if self._thread is None:
             return
         thread, self._thread = self._thread, None
+        # Queued behind the work that was taken on, some of which nobody waits for any more.
+        await asyncio.get_running_loop().run_in_executor(thread, self._shut)
+        thread.shutdown(wait=False)
+
+    def _shut(self) -> None:
         client, self._client = self._client, None
         self._collections.clear()
         if client is not None:
-            await asyncio.get_running_loop().run_in_executor(thread, client.close)
-        thread.shutdown(wait=False)
+            client.close()
 
     async def _usable(self) -> bool:
         """Whether the folder holds an index that another process can open and search."""
@@ -243,11 +247,11 @@ class Index:
         if self._thread is None:
             raise StorageError(f"{self._folder}: the index is closed")
         future = asyncio.get_running_loop().run_in_executor(self._thread, job)
+        future.add_done_callback(_retrieved)
         try:
             async with asyncio.timeout(deadline_s):
                 return await asyncio.shield(future)
         except TimeoutError:
-            future.add_done_callback(_forget_outcome)
             raise StorageError(f"{self._folder}: the index took over {deadline_s:g} s") from None
         except AssertionError:
             raise
@@ -267,6 +271,7 @@ def _move_aside(folder: Path, aside: Path) -> None:
     folder.rename(aside)
 
 
-def _forget_outcome(future: asyncio.Future[Any]) -> None:
+def _retrieved(future: asyncio.Future[Any]) -> None:
+    """Work that nobody waits for any more may fail in peace."""
     if not future.cancelled():
         future.exception()

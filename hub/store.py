@@ -208,8 +208,11 @@ class _Lane:
         # Shielded: a transaction that has begun ends in a commit or a rollback, whoever still waits for it.
         return await asyncio.shield(future)
 
-    def _done(self, _: asyncio.Future[T]) -> None:
+    def _done(self, future: asyncio.Future[T]) -> None:
         self._pending -= 1
+        # Whoever still waits is told; nobody else need be.
+        if not future.cancelled():
+            future.exception()
 
 
 def _connect(path: Path, begin: str, busy_deadline_s: float, pages_max: int | None) -> Connection:

@@ -183,10 +183,11 @@ recalls = Table(
     Column("at", Float, nullable=False, index=True),
     Column("client", String(255)),
     Column("run_id", String(64), index=True),
+    Column("query", Text, nullable=False),
     Column("embedder", String(255)),
     Column("vector", LargeBinary),
 )
-"""The latest recalls, so that feedback can name one. They hold the query's vector, never its text."""
+"""The latest recalls, so that feedback can name one."""
 
 recall_hits = Table(
     "recall_hits",
@@ -255,6 +256,7 @@ intents = Table(
     "intents",
     metadata,
     Column("id", Integer, primary_key=True),
+    Column("text", Text, nullable=False),
     Column("embedder", String(255), nullable=False),
     Column("vector", LargeBinary, nullable=False),
     Column("created_at", Float, nullable=False),

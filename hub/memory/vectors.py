@@ -68,6 +68,7 @@ class Vectors:
         self._indexed: set[Scope] = set()
         self._reconciling: Scope | None = None
         self._unindexed: set[Scope] = set()
+        self._distrusted: set[Scope] = set()
         self._waiting: dict[Scope, dict[int, _Waiting]] = {}
         self._sizes: dict[Scope, int] = {}
         self._broken = False
@@ -139,6 +140,12 @@ class Vectors:
                 self._unindexed.add(scope)
         self._wake()
 
+    def rebuild(self, scopes: Iterable[Scope]) -> None:
+        """Throw the index of some scopes away and build it anew."""
+        scopes = set(scopes)
+        self._distrusted.update(scopes)
+        self.purge(scopes)
+
     async def run(self) -> None:
         """Open the index, bring it up to date and keep it so, until cancelled."""
         for wait_s in (*REOPEN_WAITS_S, None):
@@ -198,9 +205,11 @@ class Vectors:
             has = await self._index.names(str(scope), self._embedder)
             should = await self._store.read(lambda c: episodes.digests_in(c, scope, self._embedder))
             wanted = {_name(key, digest): key for key, digest in should.items()}
-            if not has <= wanted.keys() or not await self._finds(scope, [wanted[name] for name in has]):
-                # Deleting from Chroma leaves the text in its files, so the scope is written anew.
+            # Deleting from Chroma leaves the text in its files, so a scope is written anew instead.
+            stale = scope in self._distrusted or not has <= wanted.keys()
+            if stale or not await self._finds(scope, [wanted[name] for name in has]):
                 await self._index.drop(str(scope))
+                self._distrusted.discard(scope)
                 has = set()
             self._sizes[scope] = len(should)
             missing = [key for name, key in wanted.items() if name not in has]

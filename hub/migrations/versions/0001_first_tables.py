@@ -61,6 +61,7 @@ def upgrade() -> None:
     op.create_table(
         "intents",
         sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
         sa.Column("embedder", sa.String(length=255), nullable=False),
         sa.Column("vector", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),
@@ -82,12 +83,24 @@ def upgrade() -> None:
         sa.Column("at", sa.Float(), nullable=False),
         sa.Column("client", sa.String(length=255), nullable=True),
         sa.Column("run_id", sa.String(length=64), nullable=True),
+        sa.Column("query", sa.Text(), nullable=False),
         sa.Column("embedder", sa.String(length=255), nullable=True),
         sa.Column("vector", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("recall_id", name=op.f("pk_recalls")),
     )
     op.create_index(op.f("ix_recalls_at"), "recalls", ["at"], unique=False)
     op.create_index(op.f("ix_recalls_run_id"), "recalls", ["run_id"], unique=False)
+    op.create_table(
+        "results",
+        sa.Column("result_id", sa.String(length=64), nullable=False),
+        sa.Column("session_id", sa.String(length=128), nullable=False),
+        sa.Column("run_id", sa.String(length=64), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("result_id", name=op.f("pk_results")),
+    )
+    op.create_index(op.f("ix_results_session_id"), "results", ["session_id"], unique=False)
     op.create_table(
         "sessions",
         sa.Column("session_id", sa.String(length=128), nullable=False),
@@ -156,17 +169,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("recall_id", "rank", name=op.f("pk_recall_hits")),
     )
     op.create_index(op.f("ix_recall_hits_id"), "recall_hits", ["id"], unique=False)
-    op.create_table(
-        "results",
-        sa.Column("result_id", sa.String(length=64), nullable=False),
-        sa.Column("session_id", sa.String(length=128), nullable=False),
-        sa.Column("run_id", sa.String(length=64), nullable=False),
-        sa.Column("at", sa.Float(), nullable=False),
-        sa.Column("name", sa.String(length=255), nullable=False),
-        sa.Column("text", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("result_id", name=op.f("pk_results")),
-    )
-    op.create_index(op.f("ix_results_session_id"), "results", ["session_id"], unique=False)
     op.create_table(
         "summaries",
         sa.Column("session_id", sa.String(length=128), nullable=False),
