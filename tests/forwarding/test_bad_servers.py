@@ -25,6 +25,7 @@ from tests.hub.running import (
     stdio,
     until,
     write_servers,
+    write_settings,
 )
 
 MODES = (
@@ -53,7 +54,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def client(home: Path) -> Iterator[Client]:
     """A client of the hub with all the bad servers; when the hub ends, nothing is left of any of them."""
     hubs = Hubs(home)
-    (home / "hub.toml").write_text(SETTINGS)
+    write_settings(home, SETTINGS)
     servers = {mode: stdio("bad.py", mode, "--journal", home / f"{mode}.jsonl") for mode in MODES}
     servers["answers_late"] = stdio("bad.py", "answers_late", "--seconds", 1.5, timeout=0.5)
     servers["no_such_program"] = {"command": "no-such-program-anywhere"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hub.running import Client, Hubs, Refused, journal, stdio, until, write_servers
+from tests.hub.running import Client, Hubs, Refused, journal, stdio, until, write_servers, write_settings
 
 PROMPT_S = 2.0
 SLACK_S = 3.0
@@ -43,7 +43,7 @@ def test_the_first_start_ever_lists_what_is_healthy_while_a_server_hangs(hubs: H
 
 
 def test_only_the_first_list_waits_for_a_server_of_which_nothing_is_known(hubs: Hubs) -> None:
-    (hubs.home / "hub.toml").write_text("[downstream]\nfirst_list_budget_s = 3.0\n")
+    write_settings(hubs.home, "[downstream]\nfirst_list_budget_s = 3.0\n")
     troubled(hubs)
     client = hubs.embed()
     client.open()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.requests import Modern, open_session
-from tests.hub.running import Hubs, Served, stdio, until, write_servers
+from tests.hub.running import Hubs, Served, stdio, until, write_servers, write_settings
 
 SETTINGS = """
 [http]
@@ -25,7 +25,7 @@ def gateway_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def served(gateway_home: Path) -> Iterator[Served]:
     home = gateway_home
-    (home / "hub.toml").write_text(SETTINGS)
+    write_settings(home, SETTINGS)
     write_servers(
         home,
         {

@@ -20,7 +20,18 @@ from tests.gateway.requests import (
     open_session,
     request,
 )
-from tests.hub.running import ENVELOPE, INITIALIZE, META, MODERN, Json, Refused, Served, journal, until
+from tests.hub.running import (
+    ENVELOPE,
+    INITIALIZE,
+    META,
+    MODERN,
+    Json,
+    Refused,
+    Served,
+    journal,
+    until,
+    write_settings,
+)
 
 Headers = dict[str, str]
 
@@ -330,7 +341,7 @@ def test_many_clients_at_once_each_get_their_own_answers(served: Served) -> None
 
 
 def test_the_idlest_session_makes_room_for_a_new_one(tmp_path: Any) -> None:
-    (tmp_path / "hub.toml").write_text("[http]\nsessions_max = 2\n")
+    write_settings(tmp_path, "[http]\nsessions_max = 2\n")
     served = Served(tmp_path)
     try:
         first, second = open_session(served), open_session(served)

@@ -25,6 +25,7 @@ import psutil
 Json = dict[str, Any]
 
 SERVERS = Path(__file__).parents[1] / "servers"
+SKILLS = Path(__file__).parents[2] / "skills"
 DEADLINE_S = 30.0
 """How long anything may take on a machine that is busy with other things."""
 
@@ -77,6 +78,13 @@ def write_servers(home: Path, servers: Mapping[str, Json]) -> None:
     draft = home / "mcp.json.new"
     draft.write_text(json.dumps({"mcpServers": servers}), encoding="utf-8")
     draft.replace(home / "mcp.json")
+
+
+def write_settings(home: Path, settings: str = "") -> None:
+    """Put a `hub.toml` into a home: these settings, and no skills, which would start a worker each time."""
+    home.mkdir(parents=True, exist_ok=True)
+    shipped = sorted(path.name for path in SKILLS.iterdir() if path.is_dir())
+    (home / "hub.toml").write_text(f"{settings}\n[skills]\ndisabled = {json.dumps(shipped)}\n")
 
 
 def journal(file: Path) -> list[Json]:
@@ -184,6 +192,7 @@ class Client:
 
     Attributes:
         log: Every message that came, in order.
+        last_id: The id of the latest request.
     """
 
     def __init__(
@@ -209,7 +218,7 @@ class Client:
         self.remarks: list[str] = []
         self.ended = False
         self._news = threading.Condition()
-        self._last_id = 0
+        self.last_id = 0
         self._threads = [
             threading.Thread(target=self._read, daemon=True),
             threading.Thread(target=self._read_remarks, daemon=True),
@@ -247,12 +256,12 @@ class Client:
 
     def message(self, method: str, params: Json | None = None, *, id: object = None) -> Json:
         """A request as this client would send it."""
-        self._last_id += 1
+        self.last_id += 1
         params = dict(params or {})
         if self.era == "modern":
             envelope = ENVELOPE | {f"{META}clientCapabilities": self.capabilities}
             params["_meta"] = envelope | params.get("_meta", {})
-        return {"jsonrpc": "2.0", "id": id or self._last_id, "method": method, "params": params}
+        return {"jsonrpc": "2.0", "id": id or self.last_id, "method": method, "params": params}
 
     def send(self, method: str, params: Json | None = None) -> int:
         """Send a request; returns its id."""
@@ -419,6 +428,8 @@ class Hubs:
     def __init__(self, home: Path) -> None:
         self.home = home
         self._clients: list[Client] = []
+        if not (home / "hub.toml").exists():
+            write_settings(home)
 
     def attach(self, *options: str, cwd: Path | None = None, **more: Any) -> Client:
         """A client of `hub mcp`; not opened."""
@@ -457,6 +468,8 @@ class Served:
 
     def __init__(self, home: Path, *options: str) -> None:
         self.home = home
+        if not (home / "hub.toml").exists():
+            write_settings(home)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "hub", "serve", "--home", str(home), "--port", "0", *options],
             stdin=subprocess.DEVNULL,

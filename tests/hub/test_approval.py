@@ -17,7 +17,6 @@ from tests.hub.running import Hubs, stdio, until
 @pytest.fixture
 def hubs(tmp_path: Path) -> Iterator[Hubs]:
     hubs = Hubs(tmp_path / "home")
-    hubs.home.mkdir()
     yield hubs
     hubs.end()
 
