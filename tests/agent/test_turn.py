@@ -185,8 +185,13 @@ async def test_calls_that_only_read_run_at_the_same_time_and_others_in_their_ord
             await together.wait()
         return text("met")
 
+    async def slow(arguments: Json) -> Json:
+        # Long enough for the next call to overtake it, if that were let go.
+        await asyncio.sleep(0.05)
+        return await _echo(arguments)
+
     tools = Tools().add("a.read", meet, **READ_ONLY).add("b.put", meet, annotations={"idempotentHint": True})
-    tools.add("c.write", _echo).add("d.write", _echo)
+    tools.add("c.write", slow, annotations={"readOnlyHint": False}).add("d.write", _echo)
     script: Script = [
         Call("a.read", also=(Call("b.put"), Call("c.write", {"x": 1}), Call("d.write", {"x": 2}))),
         lambda request: Say("|".join(request.results)),
