@@ -79,6 +79,7 @@ class Hub:
             servers_file or home.servers_file,
             settings,
             environ,
+            self._clock,
             self._rng,
             self._servers_changed,
             self.router.updated,

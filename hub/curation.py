@@ -53,8 +53,10 @@ def tool_rules(entry: str, extra: Mapping[str, Any]) -> ToolRules | None:
     """
     if "tools" not in extra:
         return None
+    rules = extra["tools"]
     try:
-        return ToolRules.model_validate(extra["tools"])
+        # Some clients write a bare list of what is allowed.
+        return ToolRules.model_validate({"allow": rules} if isinstance(rules, list) else rules)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in ("tools", *problem["loc"]))

@@ -19,8 +19,10 @@ from typing import Any
 from dotenv import dotenv_values
 
 from hub import mcp_json, telemetry
+from hub.auth import Logins, Vault
 from hub.calls import LOG_LEVELS, Call, Json, LogLevel
 from hub.catalog import Catalog
+from hub.clock import Clock
 from hub.curation import CuratedServer, ToolRules, tool_rules
 from hub.downstream.opening import link_opener
 from hub.downstream.process import Warden
@@ -94,6 +96,7 @@ class Fleet:
         servers_file: The servers file.
         settings: The hub's settings.
         environ: The hub's own environment: the base of the children's.
+        clock: Tells when logins end.
         rng: For the jitter of reconnects.
         on_change: Told which list methods now give something else; None when the set of
             servers is another.
@@ -106,6 +109,7 @@ class Fleet:
         servers_file: Path,
         settings: Settings,
         environ: Mapping[str, str],
+        clock: Clock,
         rng: random.Random,
         on_change: Callable[[frozenset[str] | None], None],
         on_updated: Callable[[str, str], None],
@@ -118,8 +122,14 @@ class Fleet:
         self._on_change = on_change
         self._on_updated = on_updated
         self._warden = Warden()
+        vault = Vault(home.logins_file, settings.downstream.token_store)
+        self.logins = Logins(vault, clock, settings.downstream.login_deadline_s)
         self._open_link = link_opener(
-            settings.downstream, environ, self._warden, message_bytes_max=settings.message_bytes_max
+            settings.downstream,
+            environ,
+            self._warden,
+            self.logins,
+            message_bytes_max=settings.message_bytes_max,
         )
         self._dotenv: Mapping[str, str] = {}
         self._catalog = Catalog(home.catalog_file)
@@ -218,6 +228,7 @@ class Fleet:
                     await self.reload()
         finally:
             await self._stop(list(self._tasks))
+            await self.logins.aclose()
             self._save_catalog()
             self._warden.close()
 

@@ -94,6 +94,16 @@ class Home:
         return self.root / "catalog.json"
 
     @property
+    def logins_file(self) -> Path:
+        """The logins at downstream servers, readable by the owner alone."""
+        return self.root / "logins.json"
+
+    @property
+    def definitions_file(self) -> Path:
+        """What each server's tools said when they were first seen, or last approved."""
+        return self.root / "definitions.json"
+
+    @property
     def key_file(self) -> Path:
         """The key for the HTTP faces, readable by the owner alone."""
         return self.root / "http.key"

@@ -21,13 +21,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from hub.interpolation import Unresolved, Variables
 from hub.json_text import parse_json
+from hub.oauth_client import OAuthClient
 from hub.redaction import names_a_secret, secrets_in_url
 from hub.server_entry import ServerEntry, Transport, child_environment, starts_a_hub
 from hub.server_names import RESERVED_NAMES, public_names, safe_names
@@ -144,6 +145,13 @@ class EntryModel(BaseModel):
         description="After how many idle seconds the server is stopped; 0 for never.",
     )
     disabled: bool = Field(False, strict=True, description="Whether the server is left alone.")
+    tools: dict[str, Any] | list[str] | None = Field(
+        None,
+        description="Which tools are shown, and under which words: `allow`, `deny`, `rename`, `describe`.",
+    )
+    oauth: OAuthClient | None = Field(
+        None, description="What the hub is as an OAuth client, where a server does not register it by itself."
+    )
     description: str | None = Field(None, description="What the server is for, in words.")
 
 
@@ -272,12 +280,16 @@ def _entry(
         return [Problem(path, key, ".".join(map(str, one["loc"])) or None, one["msg"]) for one in wrong], None
     unknown = [
         Problem(path, key, name, "is not known to the hub: kept, without effect", "warning")
-        for name in model.model_extra or ()
+        for name in (*(model.model_extra or ()), *_unknown_of(model.oauth))
     ]
     try:
         return unknown, _server(key, name, model, variables)
     except _BadKey as bad:
         return [*unknown, Problem(path, key, bad.key, bad.message)], None
+
+
+def _unknown_of(oauth: OAuthClient | None) -> list[str]:
+    return [f"oauth.{name}" for name in (oauth.model_extra if oauth is not None else None) or ()]
 
 
 class _BadKey(Exception):
@@ -340,7 +352,7 @@ def _server(key: str, name: str, model: EntryModel, variables: Variables) -> Ser
         idle_timeout_s=model.idle_timeout,
         disabled=model.disabled,
         description=model.description,
-        extra=model.model_extra or {},
+        extra={**(model.model_extra or {}), **({} if model.tools is None else {"tools": model.tools})},
     )
     if transport == "stdio":
         env = {variable: fill(f"env.{variable}", value) for variable, value in model.env.items()}
@@ -365,7 +377,9 @@ def _server(key: str, name: str, model: EntryModel, variables: Variables) -> Ser
         secrets |= {value for header, value in headers.items() if header.lower() not in _HARMLESS_HEADERS}
         # `Bearer abc`: the token is the secret wherever it shows up without its scheme.
         secrets |= {value.partition(" ")[2] for value in headers.values()} - {""}
-        entry = replace(entry, url=url, headers=headers)
+        oauth = model.oauth if model.oauth is None else model.oauth.filled(fill)
+        secrets |= {oauth.secret} if oauth is not None and oauth.secret is not None else set()
+        entry = replace(entry, url=url, headers=headers, oauth=oauth)
     return replace(entry, secrets=frozenset(secrets))
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from hub.environment import DEPTH_VARIABLE, clean_environment
+from hub.oauth_client import OAuthClient
 from hub.redaction import bare_url
 
 Transport = Literal["stdio", "http", "sse"]
@@ -35,11 +36,12 @@ class ServerEntry:
         cwd: Where it runs, absolute (stdio).
         url: Where it listens (http and sse).
         headers: Sent with every request (http and sse).
+        oauth: What the hub is as its OAuth client (http and sse); None where nothing is said.
         timeout_s: How long a call may stay silent; None for the hub's default.
         idle_timeout_s: After how many idle seconds it is stopped; None or 0 for never.
         disabled: Whether it is left alone. The entry of a disabled server is not expanded.
         description: What it is for, in words.
-        extra: The keys that the hub does not know, as they stand in the file.
+        extra: `tools`, and the keys that the hub does not know, as they stand in the file.
         secrets: Values that must not be shown.
     """
 
@@ -52,6 +54,7 @@ class ServerEntry:
     cwd: str | None = None
     url: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    oauth: OAuthClient | None = None
     timeout_s: float | None = None
     idle_timeout_s: float | None = None
     disabled: bool = False
@@ -73,6 +76,7 @@ class ServerEntry:
             self.cwd,
             self.url,
             sorted(self.headers.items()),
+            *(() if self.oauth is None else [self.oauth.model_dump(mode="json")]),
         ]
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 

@@ -85,6 +85,14 @@ class DownstreamSettings(_Table):
     """How long a child may take to end after its input closed, and again after SIGTERM."""
     calls_max: int = Field(default=256, ge=1)
     """How many calls may be in flight to one server; more are refused."""
+    login_deadline_s: float = Field(default=300.0, gt=0, le=3600)
+    """How long a person may take to log in to a server."""
+    token_store: Literal["auto", "file", "keyring"] = "auto"
+    """Where logins are kept: in the system's `keyring`, or in the `file` `logins.json` in the home, readable
+    by its owner alone; `auto` takes the keyring where there is a usable one."""
+    hold_changed: bool = False
+    """Whether a tool, prompt or server instruction that changed since it was first seen is held back until
+    `hub servers approve`."""
 
 
 class AgentSettings(_Table):

@@ -75,7 +75,8 @@ def configuration_page() -> str:
     """`docs/configuration.md`."""
     template = (ROOT / "docs" / "configuration.template.md").read_text(encoding="utf-8")
     settings = "\n".join(_settings_reference(hub_schema()))
-    entry = "\n".join(_rows(mcp_schema()["$defs"]["EntryModel"], {}, ""))
+    definitions = mcp_schema()["$defs"]
+    entry = "\n".join(_rows(definitions["EntryModel"], definitions, ""))
     page = template.replace("{{settings}}", settings).replace("{{entry}}", entry)
     assert "{{" not in page, "the template names something that is not generated"
     return page
@@ -127,7 +128,8 @@ def _value(schema: Schema, definitions: Schema) -> str:
     if schema.get("type") == "array":
         return f"list of {_value(schema.get('items', {}), definitions)}"
     if schema.get("type") == "object":
-        return "table of text by name"
+        of_text = schema.get("additionalProperties", {}) == {"type": "string"}
+        return "table of text by name" if of_text else "table"
     kind = "folder" if schema.get("format") == "path" else kinds.get(str(schema.get("type")), "any")
     return kind + _bounds(schema)
 

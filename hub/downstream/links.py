@@ -18,6 +18,8 @@ class Link(Protocol):
     """An open connection with a conversation on it."""
 
     peer: Peer
+    needs_login: bool
+    """Whether it ended because a person must log in at the server."""
 
     def use_version(self, version: str) -> None:
         """Learn the protocol revision, once the handshake has settled it."""
@@ -42,6 +44,8 @@ class Link(Protocol):
 
 class StdioLink:
     """A child process, spoken to over its standard streams."""
+
+    needs_login = False
 
     def __init__(self, peer: Peer, child: ChildProcess, stop_grace_s: float) -> None:
         self.peer = peer

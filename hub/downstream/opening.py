@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlsplit
 
+from hub.auth import Logins
 from hub.downstream.links import Link, StdioLink
 from hub.downstream.process import Warden
 from hub.jsonrpc import Handler
@@ -18,7 +19,12 @@ OpenLink = Callable[[ServerEntry, Handler], Awaitable[Link]]
 
 
 def link_opener(
-    settings: DownstreamSettings, environ: Mapping[str, str], warden: Warden, *, message_bytes_max: int
+    settings: DownstreamSettings,
+    environ: Mapping[str, str],
+    warden: Warden,
+    logins: Logins,
+    *,
+    message_bytes_max: int,
 ) -> OpenLink:
     """The opener of real links.
 
@@ -26,6 +32,7 @@ def link_opener(
         settings: Deadlines and bounds.
         environ: What children's environments are made from.
         warden: Ends children if the hub is killed.
+        logins: Who is logged in at which server.
         message_bytes_max: The longest message accepted from a server.
     """
 
@@ -49,6 +56,7 @@ def link_opener(
             entry.url,
             entry.headers,
             handler,
+            authorizer=logins.authorizer(entry),
             message_bytes_max=message_bytes_max,
             connect_deadline_s=settings.connect_deadline_s,
             # One for each call, and some for the standing stream and what goes beside calls.

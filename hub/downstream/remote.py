@@ -18,6 +18,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 
 from hub import __version__, http_headers
+from hub.auth import Authorizer, Challenge, RenewalFailed
 from hub.calls import Json
 from hub.errors import SERVER_ERROR, RpcError
 from hub.jsonrpc import Handler, Peer, PeerClosed, RequestId, decode, encode
@@ -44,11 +45,14 @@ class _Remote:
         headers: Mapping[str, str],
         handler: Handler,
         *,
+        authorizer: Authorizer | None,
         message_bytes_max: int,
         connect_deadline_s: float,
         connections_max: int,
     ) -> None:
         self.peer = Peer(self, handler, answer_garbage=False)
+        self.needs_login = False
+        self._authorizer = authorizer
         self._url = url
         self._headers = dict(headers)
         self._message_bytes_max = message_bytes_max
@@ -118,6 +122,38 @@ class _Remote:
             self.peer.fail(request_id, PeerClosed(problem, sent=sent))
         self.peer.close(problem)
 
+    # -- who the hub is to the server
+
+    async def _authorization(self) -> dict[str, str]:
+        """The header that shows the login, where there is one.
+
+        Raises:
+            RenewalFailed: Its token has expired, and cannot be renewed for now.
+        """
+        header = None if self._authorizer is None else await self._authorizer.header()
+        return {} if header is None else {"authorization": header}
+
+    async def _again(self, response: aiohttp.ClientResponse, sent: Mapping[str, str]) -> bool:
+        """Whether a refused request is worth sending again, because there is another token now.
+
+        Raises:
+            RenewalFailed: There could be one, but not for now.
+        """
+        if self._authorizer is None or response.status not in (401, 403):
+            return False
+        if response.status == 403 and not _lacks_scope(response):
+            return False
+        challenge = Challenge(response.status, response.headers.get("www-authenticate", ""))
+        return await self._authorizer.refused(sent.get("authorization"), challenge)
+
+    def _unauthorized(self, request_id: RequestId | None = None) -> None:
+        """The server wants to know who asks, and nothing that is known satisfies it."""
+        if self._authorizer is None:
+            self._lost("it refuses the Authorization header of its entry", request_id, sent=False)
+            return
+        self.needs_login = True
+        self._lost("it wants a login", request_id, sent=False)
+
     async def _end(self) -> None:
         for task in self._tasks:
             task.cancel()
@@ -176,6 +212,8 @@ class StreamableHttpLink(_Remote):
             await self._post(message, headers, request_id)
             if message.get("method") == "notifications/initialized":
                 self._spawn_standing_stream()
+        except RenewalFailed as failure:
+            self._lost(f"its login could not be renewed: {failure}", request_id, sent=False)
         except aiohttp.ClientConnectorError as error:
             self._lost(
                 f"cannot connect to {_origin(self._url)}: {error.os_error.strerror or error}",
@@ -191,22 +229,28 @@ class StreamableHttpLink(_Remote):
             if request_id is not None:
                 self._requests.pop(request_id, None)
 
-    async def _post(self, message: Json, headers: Mapping[str, str], request_id: RequestId | None) -> None:
+    async def _post(
+        self, message: Json, headers: Mapping[str, str], request_id: RequestId | None, *, again: bool = True
+    ) -> None:
         method = message.get("method")
+        authorization = await self._authorization()
         sent_headers = {
             **self._headers,
             "content-type": "application/json",
             "accept": "application/json, text/event-stream",
             **self._connection_headers(),
             **headers,
+            **authorization,
         }
         async with self._http.post(
             self._url, data=encode(message), headers=sent_headers, allow_redirects=False
         ) as response:
             if response.status in _REDIRECTS:
                 self._follow(response)
-                return await self._post(message, headers, request_id)
+                return await self._post(message, headers, request_id, again=again)
             if response.status >= 400:
+                if await self._again(response, authorization) and again:
+                    return await self._post(message, headers, request_id, again=False)
                 return await self._refused(response, request_id)
             if method == "initialize" and (session_id := response.headers.get(http_headers.SESSION_ID)):
                 self._session_id = session_id
@@ -247,9 +291,13 @@ class StreamableHttpLink(_Remote):
         if response.status == 404 and self._session_id is not None:
             self._lost("it has forgotten the session", request_id, sent=False)
         elif response.status == 401:
-            self._lost("it wants authentication: check the headers of its entry", request_id, sent=False)
+            self._unauthorized(request_id)
         elif request_id is None:
             log.warning("a message was refused", extra={"status": response.status})
+        elif self._authorizer is not None and _lacks_scope(response):
+            more = f"`hub servers login {self._authorizer.name}` asks for more"
+            words = f"the login at {_origin(self._url)} does not permit this: {more}"
+            self.peer.fail(request_id, RpcError({"code": SERVER_ERROR, "message": words}))
         elif isinstance(body, dict) and isinstance(body.get("error"), dict):
             self.peer.fail(request_id, RpcError(body["error"]))
         else:
@@ -278,6 +326,7 @@ class StreamableHttpLink(_Remote):
                 headers={
                     **self._headers,
                     **self._connection_headers(),
+                    **await self._authorization(),
                     "accept": "text/event-stream",
                     "last-event-id": last_id,
                 },
@@ -313,6 +362,7 @@ class StreamableHttpLink(_Remote):
             if last_id is not None:
                 headers["last-event-id"] = last_id
             try:
+                headers |= await self._authorization()
                 async with self._http.get(self._url, headers=headers, allow_redirects=False) as response:
                     if response.status != 200 or response.content_type != "text/event-stream":
                         return  # most servers have none, and say so with 405
@@ -320,7 +370,7 @@ class StreamableHttpLink(_Remote):
                         failures = 0
                         last_id = event_id or last_id
                         retry_s = retry_ms / 1000 if retry_ms is not None else retry_s
-            except (aiohttp.ClientError, TimeoutError, OSError, SseTooLong) as error:
+            except (aiohttp.ClientError, TimeoutError, OSError, SseTooLong, RenewalFailed) as error:
                 log.debug("the standing stream broke", extra={"error": str(error)})
             failures += 1
             await asyncio.sleep(retry_s)
@@ -329,9 +379,9 @@ class StreamableHttpLink(_Remote):
         """End the conversation; a legacy server is told that its session is over."""
         self.peer.close("the hub closed the connection")
         if self._session_id is not None:
-            with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError, RenewalFailed):
                 async with asyncio.timeout(1.0):
-                    headers = {**self._headers, **self._connection_headers()}
+                    headers = {**self._headers, **self._connection_headers(), **await self._authorization()}
                     await self._http.delete(self._url, headers=headers, allow_redirects=False)
         await self._end()
 
@@ -347,24 +397,34 @@ class SseLink(_Remote):
         task.add_done_callback(self._tasks.discard)
 
     async def _read_stream(self) -> None:
-        problem = "the server closed the stream"
         try:
-            headers = {**self._headers, "accept": "text/event-stream"}
-            async with self._http.get(self._url, headers=headers, allow_redirects=False) as response:
-                if response.status != 200:
-                    problem = f"it answered HTTP {response.status} {response.reason or ''}".rstrip()
-                else:
-                    reader = SseReader(self._message_bytes_max)
-                    async for chunk in response.content.iter_any():
-                        for event in reader.feed(chunk):
-                            self._take(event.type, event.data)
+            problem = await self._stream() or await self._stream(again=False)
+        except RenewalFailed as failure:
+            problem = f"its login could not be renewed: {failure}"
         except aiohttp.ClientConnectorError as error:
             problem = f"cannot connect to {_origin(self._url)}: {error.os_error.strerror or error}"
         except (aiohttp.ClientError, TimeoutError, OSError, SseTooLong) as error:
             problem = f"the connection to {_origin(self._url)} broke: {type(error).__name__}"
-        self._lost(problem)
+        self._lost(problem or "it wants a login")
         if not self._endpoint.done():
             self._endpoint.cancel()
+
+    async def _stream(self, *, again: bool = True) -> str | None:
+        """Read the stream to its end; returns why it ended, None when it is worth asking for again."""
+        authorization = await self._authorization()
+        headers = {**self._headers, **authorization, "accept": "text/event-stream"}
+        async with self._http.get(self._url, headers=headers, allow_redirects=False) as response:
+            if response.status == 401:
+                if await self._again(response, authorization) and again:
+                    return None
+                self._unauthorized()
+            if response.status != 200:
+                return f"it answered HTTP {response.status} {response.reason or ''}".rstrip()
+            reader = SseReader(self._message_bytes_max)
+            async for chunk in response.content.iter_any():
+                for event in reader.feed(chunk):
+                    self._take(event.type, event.data)
+        return "the server closed the stream"
 
     def _take(self, type_: str, data: str) -> None:
         if type_ == "endpoint" and not self._endpoint.done():
@@ -380,22 +440,46 @@ class SseLink(_Remote):
         request_id = message.get("id") if "method" in message else None
         try:
             endpoint = await asyncio.shield(self._endpoint)
-            sent_headers = {**self._headers, "content-type": "application/json", **headers}
-            if self._version is not None:
-                sent_headers[http_headers.PROTOCOL_VERSION] = self._version
-            async with self._http.post(
-                endpoint, data=encode(message), headers=sent_headers, allow_redirects=False
-            ) as response:
-                if response.status >= 300 and request_id is not None:
-                    words = f"it answered HTTP {response.status} {response.reason or ''}".rstrip()
-                    self.peer.fail(request_id, RpcError({"code": SERVER_ERROR, "message": words}))
+            await self._post(endpoint, message, headers, request_id)
+        except RenewalFailed as failure:
+            self._lost(f"its login could not be renewed: {failure}", request_id, sent=False)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._lost(f"the connection to {_origin(self._url)} broke: {type(error).__name__}", request_id)
+
+    async def _post(
+        self,
+        endpoint: str,
+        message: Json,
+        headers: Mapping[str, str],
+        request_id: RequestId | None,
+        *,
+        again: bool = True,
+    ) -> None:
+        authorization = await self._authorization()
+        sent_headers = {**self._headers, "content-type": "application/json", **headers, **authorization}
+        if self._version is not None:
+            sent_headers[http_headers.PROTOCOL_VERSION] = self._version
+        async with self._http.post(
+            endpoint, data=encode(message), headers=sent_headers, allow_redirects=False
+        ) as response:
+            if await self._again(response, authorization) and again:
+                return await self._post(endpoint, message, headers, request_id, again=False)
+            if response.status == 401:
+                self._unauthorized(request_id)
+            elif response.status >= 300 and request_id is not None:
+                words = f"it answered HTTP {response.status} {response.reason or ''}".rstrip()
+                self.peer.fail(request_id, RpcError({"code": SERVER_ERROR, "message": words}))
+        return None
 
     async def aclose(self) -> None:
         """End the conversation."""
         self.peer.close("the hub closed the connection")
         await self._end()
+
+
+def _lacks_scope(response: aiohttp.ClientResponse) -> bool:
+    """Whether the login is good, but does not permit this."""
+    return response.status == 403 and "insufficient_scope" in response.headers.get("www-authenticate", "")
 
 
 def _proxy_for(url: str) -> str | None:

@@ -31,7 +31,7 @@ from hub.settings import DownstreamSettings
 
 log = logging.getLogger(__name__)
 
-State = Literal["idle", "connecting", "ready", "down", "disabled", "stopped"]
+State = Literal["idle", "connecting", "ready", "down", "needs_login", "disabled", "stopped"]
 
 BREAKER_FAILURES = 3
 """After so many failed starts in a row, calls no longer wait for the next one."""
@@ -251,6 +251,19 @@ class DownstreamServer:
         if self._session is None:
             await self._ready()
 
+    async def reconnect(self) -> None:
+        """Connect to it anew, because what it is shown of the hub is another now.
+
+        Raises:
+            DownstreamUnavailable: It cannot be; says why.
+        """
+        session, self._session = self._session, None
+        self._failed_starts = 0
+        if session is not None or self.state == "needs_login":
+            self.state = "connecting"
+            self._turning.set()
+        await self._ready()
+
     def status(self) -> ServerStatus:
         """How it is doing."""
         pid = getattr(self._link, "pid", None)
@@ -340,7 +353,8 @@ class DownstreamServer:
             raise DownstreamUnavailable(self.name, "it is disabled in mcp.json")
         if self.state == "stopped":
             raise DownstreamUnavailable(self.name, "the hub is stopping, or its entry was removed")
-        if self.state == "down" and self._failed_starts >= BREAKER_FAILURES:
+        broken = self.state == "down" and self._failed_starts >= BREAKER_FAILURES
+        if broken or self.state == "needs_login":
             raise self._unavailable()
         self._wanted.set()
         await asyncio.wait([self._attempt], timeout=self._settings.connect_deadline_s)
@@ -366,6 +380,10 @@ class DownstreamServer:
                     await self._wanted.wait()
                 self._wanted.clear()
                 if await self._connect_and_stay():
+                    continue
+                if self.state == "needs_login":
+                    self.settled.set()
+                    await self._turning.wait()  # asking again would be refused again
                     continue
                 await self._back_off()
         finally:
@@ -434,6 +452,8 @@ class DownstreamServer:
             except (PeerClosed, RpcError) as error:
                 if number == len(attempts) or (isinstance(error, RpcError) and turn_to is None):
                     raise
+                if link.needs_login:
+                    raise  # it would want one in the other era too
                 log.info(
                     "the server ended when it was probed", extra={"server": self.name, "reason": str(error)}
                 )
@@ -618,7 +638,10 @@ class DownstreamServer:
 
     async def _note_failure(self, error: Exception) -> None:
         problem = error.error.get("message") if isinstance(error, RpcError) else str(error)
-        if isinstance(error, OSError):
+        needs_login = self._link is not None and self._link.needs_login
+        if needs_login:
+            problem = f"it needs a login: run `hub servers login {self.name}`"
+        elif isinstance(error, OSError):
             problem = _why_not_started(self.entry, error)
         elif self._link is not None and (details := await self._link.post_mortem()):
             problem = details if isinstance(error, PeerClosed) else f"{problem} ({details})"
@@ -627,9 +650,9 @@ class DownstreamServer:
         was_ready = self.state == "ready"
         if was_ready and asyncio.get_running_loop().time() - self._ready_at > self._settings.backoff_max_s:
             self._failed_starts = 0
-        self.state = "down"
-        self._failed_starts += 1
-        if not was_ready:
+        self.state = "needs_login" if needs_login else "down"
+        self._failed_starts += not needs_login
+        if needs_login or not was_ready:
             self._finish_attempt()
 
     def _finish_attempt(self) -> None:
