@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import random
 import statistics
 import tempfile
@@ -19,6 +20,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import report
 from results import Results, Row
 
@@ -243,12 +245,40 @@ async def parallel_rows(folder: Path, turns: int) -> list[Row]:
     ]
 
 
+async def memory_row(folder: Path, turns: int) -> Row:
+    """What many turns of one session leave in memory, once the first have warmed everything up."""
+    store = Store(folder / "many.sqlite3")
+    await store.open()
+    agent = Agent(
+        OneTool(), None, Sessions(store, SystemClock()), InstantModel(), AgentSettings(), SystemClock()
+    )
+    process = psutil.Process()
+
+    async def run(count: int) -> float:
+        for n in range(count):
+            await agent.run_turn(CALLER, "one session", f"hello {n}")
+        gc.collect()
+        return float(process.memory_info().rss) / 1e6
+
+    before = await run(turns // 4)
+    grown = await run(turns) - before
+    await store.close()
+    return Row(
+        f"Memory that {turns:,} turns of one session leave behind",
+        "MB",
+        {"hub": grown, "process before": before},
+        "hub",
+        limit=5.0,
+    )
+
+
 async def measure(quick: bool) -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows = await loop_rows(folder, 60 if quick else 300)
         rows.append(await first_token_row(folder, 20 if quick else 100))
         rows += await parallel_rows(folder, 2 if quick else 10)
+        rows.append(await memory_row(folder, 400 if quick else 10_000))
         return rows
 
 
