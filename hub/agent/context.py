@@ -160,7 +160,9 @@ class Context:
         self._usage += answer.usage
         if answer.text.strip():
             self._summary = Summary(old[-1].seq, answer.text.strip())
-            await self._keep_summary(self._summary)
+            # What a client brought along is no part of the session: its summary is for this turn alone.
+            if self._summary.seq:
+                await self._keep_summary(self._summary)
         return len(old)
 
 
