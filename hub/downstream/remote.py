@@ -20,7 +20,8 @@ import aiohttp
 from hub import __version__, http_headers
 from hub.auth import Authorizer, Challenge, RenewalFailed
 from hub.calls import Json
-from hub.errors import SERVER_ERROR, RpcError
+from hub.downstream.links import NoAnswer
+from hub.errors import RpcError
 from hub.jsonrpc import Handler, Peer, PeerClosed, RequestId, decode, encode
 from hub.protocol import MODERN_VERSIONS
 from hub.sse import SseReader, SseTooLong
@@ -224,7 +225,7 @@ class StreamableHttpLink(_Remote):
             self._lost(f"the connection to {_origin(self._url)} broke: {type(error).__name__}", request_id)
         except (SseTooLong, _NotMcp) as error:
             if request_id is not None:
-                self.peer.fail(request_id, RpcError({"code": SERVER_ERROR, "message": str(error)}))
+                self.peer.fail(request_id, NoAnswer(str(error)))
         finally:
             if request_id is not None:
                 self._requests.pop(request_id, None)
@@ -297,11 +298,11 @@ class StreamableHttpLink(_Remote):
         elif self._authorizer is not None and _lacks_scope(response):
             more = f"`hub servers login {self._authorizer.name}` asks for more"
             words = f"the login at {_origin(self._url)} does not permit this: {more}"
-            self.peer.fail(request_id, RpcError({"code": SERVER_ERROR, "message": words}))
+            self.peer.fail(request_id, NoAnswer(words))
         elif isinstance(body, dict) and isinstance(body.get("error"), dict):
             self.peer.fail(request_id, RpcError(body["error"]))
         else:
-            self.peer.fail(request_id, RpcError({"code": SERVER_ERROR, "message": words}))
+            self.peer.fail(request_id, NoAnswer(words))
 
     async def _read_stream(self, response: aiohttp.ClientResponse, request_id: RequestId) -> None:
         """Read a request's stream until its answer; resume it where the server allows that."""
@@ -468,7 +469,7 @@ class SseLink(_Remote):
                 self._unauthorized(request_id)
             elif response.status >= 300 and request_id is not None:
                 words = f"it answered HTTP {response.status} {response.reason or ''}".rstrip()
-                self.peer.fail(request_id, RpcError({"code": SERVER_ERROR, "message": words}))
+                self.peer.fail(request_id, NoAnswer(words))
         return None
 
     async def aclose(self) -> None:

@@ -20,7 +20,7 @@ from hub.calls import Call, Json, LogLevel
 from hub.catalog import Catalog, ServerRecord
 from hub.downstream.handshake import Era, NoCommonVersion
 from hub.downstream.lane import Lane
-from hub.downstream.links import Link
+from hub.downstream.links import Link, NoAnswer
 from hub.downstream.opening import OpenLink, describe
 from hub.downstream.session import PUSH_CAPABILITIES, Session
 from hub.errors import DownstreamError, DownstreamLost, DownstreamTimeout, DownstreamUnavailable, RpcError
@@ -203,6 +203,9 @@ class DownstreamServer:
                     # The request provably never left, so it is safe to send it again.
                     self._lose_session(session)
             raise AssertionError("unreachable")
+        except NoAnswer as error:
+            self._failures += 1
+            raise DownstreamError(self.name, str(error)) from None
         except PeerTimeout as timeout:
             self._failures += 1
             raise DownstreamTimeout(self.name, f"{timeout}; it was told to stop") from None

@@ -17,6 +17,7 @@ its `Mcp-Session-Id`; modern requests share one. For SSE, and for a server as mo
     redirects        307 to itself                  wrong_type     answers JSON as `text/plain`
     forgets_session  404 to the second tools/call of a session, as a restarted server does
     half_stream      tools/call: begins an event stream, and closes it before the answer
+    breaks_later     tools/call: 500 with an HTML body; the rest works
     late             tools/call: answers after --seconds (default 5)
 """
 
@@ -34,6 +35,7 @@ from reference import META, Era, Json, Reference
 STREAMS = {"log", "ask", "slow"}
 """Tools that may send something before their answer."""
 
+HTML = b"<html><body><h1>It works!</h1></body></html>"
 SSE_TYPE = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache")]
 
 
@@ -130,6 +132,9 @@ class App:
             return
         if method == "tools/call":
             session.calls += 1
+            if self.options.bad == "breaks_later":
+                await respond(send, 500, HTML, [(b"content-type", b"text/html")])
+                return
             if self.options.bad == "forgets_session" and session.calls % 2 == 0:
                 self.sessions.clear()
                 await respond(send, 404, b'{"error": "no such session"}')
@@ -186,15 +191,14 @@ class App:
 
     async def spoil(self, mode: str, scope: Scope, receive: Receive, send: AsgiSend) -> bool:
         """Answer as badly as the mode says; False when the mode spoils something else."""
-        html = b"<html><body><h1>It works!</h1></body></html>"
         if mode == "not_found":
             await respond(send, 404, b"")
         elif mode == "unauthorized":
             await respond(send, 401, b"", [(b"www-authenticate", b'Bearer realm="example"')])
         elif mode == "server_error":
-            await respond(send, 500, html, [(b"content-type", b"text/html")])
+            await respond(send, 500, HTML, [(b"content-type", b"text/html")])
         elif mode == "html":
-            await respond(send, 200, html, [(b"content-type", b"text/html")])
+            await respond(send, 200, HTML, [(b"content-type", b"text/html")])
         elif mode == "redirects":
             await respond(send, 307, b"", [(b"location", scope["path"].encode())])
         elif mode == "hangs":
