@@ -7,7 +7,7 @@ it was asked gives a result with `isError`, because the model should read why.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -281,11 +281,29 @@ def _run_turn(parts: Parts) -> BuiltinTool:
     )
 
 
+_STEPS: Mapping[str, Callable[[Json], str]] = {
+    "run.started": lambda event: "begins",
+    "recall": lambda event: f"recalls {_count(len(event['episode_ids']), 'episode')}",
+    "context.compacted": lambda event: "sums up what came before",
+    "message.added": lambda event: "takes another message in",
+    "model.asked": lambda event: f"asks {event['model']}",
+    "model.restarted": lambda event: f"asks again: {event['reason']}",
+    "tool.started": lambda event: f"calls {event['name']}",
+    "tool.progress": lambda event: event["message"] or f"{event['progress']:g} of {event['total'] or '?'}",
+    "tool.finished": lambda event: f"{event['name']} {'is done' if event['ok'] else 'failed'}",
+    "reply": lambda event: "answers",
+    "run.finished": lambda event: "is done",
+    "run.failed": lambda event: "failed",
+}
+
+
 def _step(event: Json) -> str:
-    """One step of a turn, in words."""
-    kind = str(event["type"])
-    subject = event.get("name") or event.get("model") or ""
-    return f"{kind.replace('.', ' ')} {subject}".strip()
+    """One step of a turn, in words for a person who waits."""
+    return _STEPS[event["type"]](event)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number or 'no'} {noun}s"
 
 
 def _scopes(scope: str | None, call: Call) -> list[Scope] | None:
@@ -411,7 +429,8 @@ def _feedback(parts: Parts) -> BuiltinTool:
         name="feedback",
         title="Say what helped",
         description="Say how much what was recalled has helped; later recalls rank accordingly. Name exactly "
-        "one of recall_id, run_id and episode_id.",
+        "one of recall_id, run_id and episode_id. A second judgement of the same by the same client replaces "
+        "the first.",
         arguments=FeedbackArguments,
         output=_schema(
             {

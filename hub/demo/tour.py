@@ -222,8 +222,7 @@ class Tour:
 
     def _show_progress(self, message: str) -> None:
         """The steps of the turn that a person wants to see, as the hub reports them."""
-        shown = ("recall", "model asked", "tool started", "tool finished")
-        if message.startswith(shown):
+        if message.startswith(("recalls", "asks", "calls")):
             self._page.line(f"→ {message}", "cyan")
 
     async def _give_feedback(self) -> Json:
