@@ -7,6 +7,7 @@
     │   ├── NotAllowed           policy refused it
     │   ├── TooLarge             a message or body over its limit
     │   ├── Busy                 a bound was reached: ask again later
+    │   │   └── Stopping         the hub is about to end
     │   └── TurnCancelled        somebody stopped the turn
     ├── ConfigError              whoever runs the hub can mend a file, a key, a folder
     │   └── HomeInUse            another process owns the home
@@ -96,6 +97,12 @@ class Busy(CallerError):
 
     code = SERVER_ERROR - 29
     http_status = 429
+
+
+class Stopping(Busy):
+    """The hub is about to end and begins nothing new; the next one may answer."""
+
+    http_status = 503
 
 
 class TurnCancelled(CallerError):

@@ -11,12 +11,13 @@ import asyncio
 import logging
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hub.agent.events import Event, Listener
 from hub.agent.feeds import Feeds
+from hub.agent.history import turns_of
 from hub.agent.lanes import Lanes
 from hub.agent.limits import Limits
 from hub.agent.ports import Memory, Model, ToolSurface
@@ -86,6 +87,8 @@ class Agent:
         run_id: str | None = None,
         limits: Limits | None = None,
         output_schema: Json | None = None,
+        instructions: str | None = None,
+        history: Sequence[Json] = (),
     ) -> TurnResult:
         """Answer a message in a session.
 
@@ -97,6 +100,9 @@ class Agent:
             run_id: The run's name, when the caller has given it one.
             limits: Bounds of this turn that are tighter than the settings'.
             output_schema: A JSON Schema that the answer must fit.
+            instructions: What the system prompt says beside the hub's own.
+            history: What was said before the session's first turn, in OpenAI's chat form, where a
+                client keeps the conversation itself: messages of `user` and `assistant` with text.
 
         Raises:
             InvalidArguments: The session's id, the message or the schema will not do.
@@ -117,6 +123,7 @@ class Agent:
         run_id = run_id or f"run_{uuid.uuid4().hex}"
         if run_id in self._running:
             raise InvalidArguments(f"run_id {run_id!r} is taken by a turn that is running")
+        self._lanes.check(session_id)
         structure = Structure(output_schema) if output_schema is not None else None
         settings = (limits or Limits()).within(self._settings)
         feed = self._feeds.open(run_id)
@@ -126,7 +133,18 @@ class Agent:
             if on_event is not None:
                 on_event(event)
 
-        run = Run(self._parts, caller, session_id, run_id, message, listen, settings, structure)
+        run = Run(
+            self._parts,
+            caller,
+            session_id,
+            run_id,
+            message,
+            listen,
+            settings,
+            structure,
+            instructions,
+            turns_of(session_id, history),
+        )
         # A task of its own, so that `cancel` stops the turn and not its caller.
         task = asyncio.create_task(self._in_lane(run), name=run_id)
         self._running[run_id] = Running(run_id, session_id, task, run.inbox)
@@ -139,6 +157,7 @@ class Agent:
             raise TurnCancelled("the turn was cancelled", run_id=run_id) from None
         finally:
             del self._running[run_id]
+            run.close()
             self._feeds.close(run_id)
 
     async def _in_lane(self, run: Run) -> TurnResult:

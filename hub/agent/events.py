@@ -201,6 +201,11 @@ class Emitter:
         self._listener = listener
         self._seq = 0
 
+    @property
+    def began(self) -> bool:
+        """Whether there was an event."""
+        return self._seq > 0
+
     def emit(self, step: Step) -> None:
         """Tell the listener of the next step, if there is one."""
         self._seq += 1

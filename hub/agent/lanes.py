@@ -30,6 +30,20 @@ class Lanes:
         """How many sessions have a turn now."""
         return len(self._waiting)
 
+    def check(self, session_id: str) -> None:
+        """See whether a turn can at least wait.
+
+        Raises:
+            Busy: Too many turns wait already.
+        """
+        waiting = self._waiting.get(session_id)
+        if waiting is not None and len(waiting) >= self._queue_max:
+            raise Busy(
+                f"session {session_id!r} has a turn running and {len(waiting)} waiting already. "
+                "Wait for them, or use another session",
+                session_id=session_id,
+            )
+
     @asynccontextmanager
     async def turn(self, session_id: str) -> AsyncIterator[None]:
         """Have the session to oneself.
@@ -48,12 +62,7 @@ class Lanes:
             self._hand_on(session_id)
 
     async def _wait(self, session_id: str, waiting: deque[asyncio.Future[None]]) -> None:
-        if len(waiting) >= self._queue_max:
-            raise Busy(
-                f"session {session_id!r} has a turn running and {len(waiting)} waiting already. "
-                "Wait for them, or use another session",
-                session_id=session_id,
-            )
+        self.check(session_id)
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiting.append(place)
         try:

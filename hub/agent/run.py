@@ -22,7 +22,7 @@ from hub.agent.toolbelt import Toolbelt
 from hub.agent.turn import Progress, TurnLoop
 from hub.calls import Caller, Json
 from hub.clock import Clock
-from hub.errors import HubError, ModelTimeout, NotAllowed
+from hub.errors import HubError, ModelTimeout, NotAllowed, TurnCancelled
 from hub.memory.episode import Recall
 from hub.sessions import Prompt, Summary, Turn
 from hub.settings import AgentSettings
@@ -61,10 +61,14 @@ class Run:
         listener: Listener | None,
         settings: AgentSettings,
         structure: Structure | None,
+        instructions: str | None = None,
+        history: Sequence[Turn] = (),
     ) -> None:
         self._parts = parts
         self._settings = settings
         self._structure = structure
+        self._instructions = instructions
+        self._history = history
         self._caller = caller
         self.session_id = session_id
         self._run_id = run_id
@@ -113,6 +117,11 @@ class Run:
             raise
         return await self._succeed(output, status)
 
+    def close(self) -> None:
+        """Tell whoever listens that nothing comes, where the run ended before it had its session."""
+        if not self._emitter.began:
+            self._emitter.emit(RunFailed({"code": TurnCancelled.code, "message": "the run never began"}))
+
     async def _take(self, ends_at: float) -> tuple[str, Status]:
         parts, settings = self._parts, self._settings
         choice = await parts.model.choice()
@@ -139,6 +148,8 @@ class Run:
             results=results,
         )
         system = system_prompt(settings.system_prompt, self._caller, self._started_at)
+        if self._instructions:
+            system = f"{system}\n\n{self._instructions}"
         if self._structure is not None:
             system = f"{system}\n\n{self._structure.instruction}"
         self._context = Context(
@@ -146,7 +157,7 @@ class Run:
             settings.context_tokens_max,
             system,
             summary,
-            earlier,
+            [*self._history, *earlier],
             self._recall,
             self._keep_summary,
             self._emitter,
@@ -302,7 +313,10 @@ class Run:
             prompt=self._prompt.digest if self._prompt else None,
             context={
                 "recalled": [hit.episode.episode_id for hit in recall.hits] if recall else [],
-                "turns": [turn.seq for turn in self._context.earlier] if self._context else [],
+                "turns": [turn.seq for turn in self._context.earlier if turn.seq] if self._context else [],
+                **(
+                    {"history": [m for turn in self._history for m in turn.messages]} if self._history else {}
+                ),
             },
             timings={
                 "recall_s": round(self._recall_s, 4),

@@ -107,7 +107,11 @@ class Faces:
             grace_s: How long calls may take at most.
         """
         streamables = self._streamables.values()
-        await asyncio.gather(self._sse.drain(grace_s), *(face.drain(grace_s) for face in streamables))
+        await asyncio.gather(
+            self._api.drain(grace_s),
+            self._sse.drain(grace_s),
+            *(face.drain(grace_s) for face in streamables),
+        )
 
 
 @asynccontextmanager

@@ -40,7 +40,7 @@ from hub.gateway.http import (
     respond_json,
     stream,
 )
-from hub.jsonrpc import Peer, RequestId, decode, encode
+from hub.jsonrpc import Channel, Peer, RequestId, decode, encode
 from hub.protocol import (
     HANDSHAKE_VERSIONS,
     MODERN_VERSIONS,
@@ -92,10 +92,12 @@ class PostStream:
 
     Args:
         request_id: The request whose answer ends the stream.
+        late: Where goes what still belongs to the request after its answer; nowhere when None.
     """
 
-    def __init__(self, request_id: RequestId) -> None:
+    def __init__(self, request_id: RequestId, late: Channel | None = None) -> None:
         self._request_id = request_id
+        self._late = late
         self._frames: Frames | None = None  # most answers come first and need none
         self._first: asyncio.Future[Json | None] = asyncio.get_running_loop().create_future()
         self._ended = False
@@ -107,6 +109,8 @@ class PostStream:
 
     def send(self, message: Json, headers: Mapping[str, str] | None = None) -> None:
         if self._ended:
+            if self._late is not None:
+                self._late.send(message)
             return
         answer = "method" not in message and message.get("id") == self._request_id
         self._ended = answer
