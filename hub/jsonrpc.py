@@ -153,18 +153,20 @@ class Request:
 class _Pending:
     """A request of ours that waits for its answer."""
 
-    __slots__ = ("answer", "idle_s", "last_sign", "on_progress", "sent_at", "timer", "total_s")
+    __slots__ = ("answer", "held_up", "idle_s", "last_sign", "on_progress", "sent_at", "timer", "total_s")
 
     def __init__(
         self,
         answer: asyncio.Future[Json],
         on_progress: Progress | None,
+        held_up: Callable[[], bool] | None,
         idle_s: float,
         total_s: float,
         now: float,
     ) -> None:
         self.answer = answer
         self.on_progress = on_progress
+        self.held_up = held_up
         self.idle_s = idle_s
         self.total_s = total_s
         self.sent_at = self.last_sign = now
@@ -218,6 +220,7 @@ class Peer:
         idle_deadline_s: float,
         total_deadline_s: float | None = None,
         on_progress: Progress | None = None,
+        held_up: Callable[[], bool] | None = None,
         headers: Mapping[str, str] | None = None,
         request_id: str | None = None,
         channel: Channel | None = None,
@@ -230,10 +233,10 @@ class Peer:
             idle_deadline_s: How long to wait since the request, or since its last progress.
             total_deadline_s: How long to wait in all; the same as `idle_deadline_s` when None.
             on_progress: Takes progress reports, in order and before the result.
+            held_up: Whether the other side waits for this one, which then is no silence of its own.
             headers: Go with the message on transports that have headers.
             request_id: An id of the caller's choosing, which must not read as an integer;
                 a fresh integer when None.
-            channel: Where to send it; the peer's own channel when None.
             channel: Where to send it; the peer's own channel when None.
 
         Raises:
@@ -254,7 +257,7 @@ class Peer:
             params = {**params, "_meta": {**(params.get("_meta") or {}), "progressToken": id_}}
         now = self._loop.time()
         total_s = idle_deadline_s if total_deadline_s is None else total_deadline_s
-        pending = _Pending(self._loop.create_future(), on_progress, idle_deadline_s, total_s, now)
+        pending = _Pending(self._loop.create_future(), on_progress, held_up, idle_deadline_s, total_s, now)
         pending.timer = self._loop.call_later(
             min(idle_deadline_s, total_s), self._check_deadline, id_, method
         )
@@ -297,6 +300,8 @@ class Peer:
         pending = self._pending.get(request_id)
         if pending is None or pending.answer.done():
             return
+        if pending.held_up is not None and pending.held_up():
+            pending.last_sign = self._loop.time()
         idle_until, total_until = pending.last_sign + pending.idle_s, pending.sent_at + pending.total_s
         due = min(idle_until, total_until)
         if due > self._loop.time():

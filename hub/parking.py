@@ -100,7 +100,8 @@ class Parking:
         if parked.expiry is not None:
             parked.expiry.cancel()
         # What the server sends from here on belongs to the retry.
-        parked.call.notify = call.notify
+        parked.call.notify, parked.call.log_level = call.notify, call.log_level
+        parked.call.params = {**parked.call.params, "_meta": call.params.get("_meta", {})}
         parked.asked.clear()
         for key, (_, answer) in list(parked.questions.items()):
             if not answer.done():

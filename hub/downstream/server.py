@@ -22,7 +22,8 @@ from hub.downstream.handshake import Era, NoCommonVersion
 from hub.downstream.lane import Lane
 from hub.downstream.links import Link, NoAnswer
 from hub.downstream.opening import OpenLink, describe
-from hub.downstream.session import PUSH_CAPABILITIES, Session
+from hub.downstream.questions import askable
+from hub.downstream.session import Session
 from hub.errors import DownstreamError, DownstreamLost, DownstreamTimeout, DownstreamUnavailable, RpcError
 from hub.jsonrpc import PeerClosed, PeerTimeout
 from hub.protocol import LIST_KEYS, MODERN_VERSIONS
@@ -227,7 +228,7 @@ class DownstreamServer:
         if session.handshake.era == era or both_eras is False or self._lane_failed:
             return session
         # A server that was found to be legacy was asked first whether it is modern.
-        matters = both_eras is True if call.modern else _askable(call)
+        matters = both_eras is True if call.modern else askable(call)
         if not matters:
             return session
         if not session.served:
@@ -681,13 +682,6 @@ class DownstreamServer:
 
 _FAILURES = (OSError, RpcError, PeerTimeout, PeerClosed, NoCommonVersion, DownstreamError)
 """How a connection can fail without anybody having made a mistake in the hub."""
-
-_ASKING = frozenset(PUSH_CAPABILITIES.values())
-
-
-def _askable(call: Call) -> bool:
-    """Whether the caller can be asked something in the middle of a call."""
-    return call.ask is not None and not _ASKING.isdisjoint(call.capabilities)
 
 
 def _logs(session: Session) -> bool:

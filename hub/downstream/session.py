@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 
 from hub.calls import Call, Json
 from hub.downstream.handshake import Era, Handshake, envelope, shake_hands
 from hub.downstream.links import Link
-from hub.errors import INVALID_REQUEST, METHOD_NOT_FOUND, Busy, DownstreamError, RpcError
+from hub.downstream.questions import QUESTIONS, undeclared
+from hub.errors import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, Busy, DownstreamError, RpcError
 from hub.jsonrpc import Request
 from hub.protocol import (
     CONNECTION_META_KEYS,
@@ -40,12 +42,14 @@ ROUNDS_MAX = 32
 LISTEN_S = 10 * 365 * 86_400.0
 """A `subscriptions/listen` request is answered when the conversation ends; its wait is never the limit."""
 
-PUSH_CAPABILITIES: Mapping[str, str] = {
-    "sampling/createMessage": "sampling",
-    "elicitation/create": "elicitation",
-    "roots/list": "roots",
-}
-"""What a legacy server may ask of a client, and the capability the client must have declared."""
+MISSING_CAPABILITY = -32021
+URL_ELICITATION_REQUIRED = -32042
+
+ELICITATIONS_MAX = 256
+"""How many url elicitations are remembered, to tell their callers when they are complete."""
+
+_ROUND_PARAMS = frozenset({"inputResponses", "requestState"})
+"""What the retry of a modern request brings with it."""
 
 current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
 """The call that an incoming message belongs to, where the transport knows."""
@@ -86,6 +90,8 @@ class Session:
         self._listens = 0
         self.calls: set[Call] = set()
         self.served = 0
+        self._asking: Counter[Call] = Counter()
+        self._elicitations: OrderedDict[str, Call] = OrderedDict()
 
     async def open(self, link: Link, era: Era | None) -> None:
         """Shake hands on a link whose handler this session is; afterwards `handshake` is set.
@@ -114,10 +120,15 @@ class Session:
         """
         if len(self.calls) >= self._settings.calls_max:
             raise Busy(
-                f"server {self._name!r}: {self._settings.calls_max} calls are in flight, which is the most that "
+                f"server {self._name!r}: {self._settings.calls_max} calls are in flight, the most that "
                 "downstream.calls_max allows; wait for one to finish"
             )
         meta = {key: value for key, value in call.meta.items() if key not in CONNECTION_META_KEYS}
+        if not self.handshake.modern and not _ROUND_PARAMS.isdisjoint(params):
+            # Only the hub parks calls to a legacy server, and this one is not parked, or no more.
+            raise _refusal(
+                INVALID_PARAMS, "this requestState is not known, or its time is over; begin the call again"
+            )
         if self.handshake.modern:
             meta |= envelope(dict(call.capabilities))
             if call.log_level is not None:
@@ -136,22 +147,27 @@ class Session:
             if self.handshake.modern and not call.modern and result.get("resultType") == "input_required":
                 return await self._drive_rounds(call, method, params, result)
             return result
+        except RpcError as error:
+            if error.code == URL_ELICITATION_REQUIRED and isinstance(data := error.error.get("data"), dict):
+                for elicitation in data.get("elicitations") or ():
+                    self._note_elicitation(call, elicitation)
+            raise
         finally:
             current_call.reset(call_token)
             self.calls.discard(call)
 
     async def _send(self, call: Call, method: str, params: Json) -> Json:
-        token = call.progress_token
-
         def on_progress(report: Json) -> None:
-            call.notify("notifications/progress", {**report, "progressToken": token})
+            # A parked call goes on under the token of its client's latest request.
+            call.notify("notifications/progress", {**report, "progressToken": call.progress_token})
 
         return await self._link.peer.request(
             method,
             params,
             idle_deadline_s=self._call_idle_deadline_s(),
             total_deadline_s=self._settings.call_total_deadline_s,
-            on_progress=None if token is None else on_progress,
+            on_progress=None if call.progress_token is None else on_progress,
+            held_up=lambda: self._asking[call] > 0,
             headers=self._link.headers_for(method, params),
         )
 
@@ -165,9 +181,16 @@ class Session:
             questions = result.get("inputRequests")
             answers: Json = {}
             for key, question in (questions if isinstance(questions, dict) else {}).items():
-                answers[key] = await self._ask(
-                    call, str(question.get("method")), question.get("params") or {}
-                )
+                method_, asked = str(question.get("method")), question.get("params") or {}
+                if (missing := undeclared(call, method_, asked)) is not None:
+                    raise RpcError(
+                        {
+                            "code": MISSING_CAPABILITY,
+                            "message": f"the server asks for {method_}, which this client did not declare",
+                            "data": {"requiredCapabilities": missing},
+                        }
+                    )
+                answers[key] = await self._ask(call, method_, asked)
             params = {**params, "inputResponses": answers}
             params.pop("requestState", None)
             if result.get("requestState") is not None:
@@ -183,15 +206,29 @@ class Session:
         Raises:
             RpcError: The caller did not declare that it can answer, or its answer was an error.
         """
-        capability = PUSH_CAPABILITIES.get(method)
-        if capability is None:
+        if method not in QUESTIONS:
             raise _refusal(METHOD_NOT_FOUND, f"a client has no method {method!r}")
-        if capability not in call.capabilities or call.ask is None:
-            raise _refusal(METHOD_NOT_FOUND, f"the caller did not declare {capability!r}")
+        if undeclared(call, method, params) is not None or call.ask is None:
+            raise _refusal(METHOD_NOT_FOUND, f"the caller did not declare that it answers {method}")
         if not call.modern and params.get("mode") == "url":
             # Legacy clients tell url elicitations apart by an id that the modern era has no use for.
             params = {"elicitationId": secrets.token_hex(8), **params}
-        return await call.ask(method, params)
+            self._note_elicitation(call, params)
+        self._asking[call] += 1
+        try:
+            return await call.ask(method, params)
+        finally:
+            self._asking[call] -= 1
+            if not self._asking[call]:
+                del self._asking[call]
+
+    def _note_elicitation(self, call: Call, params: object) -> None:
+        """Remember whom to tell that a url elicitation is complete."""
+        elicitation_id = params.get("elicitationId") if isinstance(params, dict) else None
+        if isinstance(elicitation_id, str):
+            self._elicitations[elicitation_id] = call
+            if len(self._elicitations) > ELICITATIONS_MAX:
+                self._elicitations.popitem(last=False)
 
     async def fetch(self, method: str) -> list[Json]:
         """All items of one list, over all its pages; empty when the server has no such list.
@@ -281,7 +318,7 @@ class Session:
     async def on_request(self, request: Request) -> Json:
         if request.method == "ping":
             return {}
-        if request.method not in PUSH_CAPABILITIES:
+        if request.method not in QUESTIONS:
             raise _refusal(METHOD_NOT_FOUND, f"a client has no method {request.method!r}")
         call = self._owner()
         if call is None:
@@ -300,6 +337,11 @@ class Session:
         elif method == "notifications/resources/updated":
             if isinstance(uri := params.get("uri"), str):
                 self._on_updated(uri)
+        elif method == "notifications/elicitation/complete":
+            # It may come long after its call has ended.
+            asked = self._elicitations.pop(str(params.get("elicitationId")), None)
+            if asked is not None and not asked.modern:
+                asked.notify(method, params)
         elif SUBSCRIPTION_ID_META_KEY in (params.get("_meta") or ()):
             return  # it belongs to the hub's own stream of changes
         elif (call := self._owner()) is None:
