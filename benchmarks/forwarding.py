@@ -31,6 +31,7 @@ from systems import (
     SERVERS,
     Field,
     System,
+    check_hub,
     cpu_s,
     discard,
     entry,
@@ -388,6 +389,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where to keep the results (default: benchmarks/results/)")
     options = parser.parse_args()
     effort = QUICK if options.quick else FULL
+    check_hub()
     on = machine()
     folder = Path(tempfile.mkdtemp(prefix="hub-bench-"))
     try:

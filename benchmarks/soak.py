@@ -29,7 +29,18 @@ from pathlib import Path
 import psutil
 import report
 from results import Results, Row, machine
-from systems import HUB, PYTHON, READY_S, SDK_SERVER, SERVERS, discard, entry, free_port, http_program
+from systems import (
+    HUB,
+    PYTHON,
+    READY_S,
+    SDK_SERVER,
+    SERVERS,
+    check_hub,
+    discard,
+    entry,
+    free_port,
+    http_program,
+)
 from systems import servers_file as write_servers_file
 from wire import Client, HttpClient, RequestFailed, ServerGone, StdioClient
 
@@ -318,6 +329,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--keep", action="store_true", help="keep the hub's home and logs")
     options = parser.parse_args()
+    check_hub()
     on = machine()
     folder = Path(tempfile.mkdtemp(prefix="hub-soak-"))
     soak = Soak(folder, options.clients, random.Random(options.seed), kill_hub=options.kill_hub)
@@ -328,7 +340,8 @@ def main() -> int:
             print(f"kept {folder}", file=sys.stderr)
         else:
             discard(folder)
-    results = Results("soak", rows, {"minutes": options.minutes, "seed": options.seed}, machine=on)
+    name = "soak_with_killed_hubs" if options.kill_hub else "soak"
+    results = Results(name, rows, {"minutes": options.minutes, "seed": options.seed}, machine=on)
     report.show(results)
     print(", ".join(f"{count:,} {what}" for what, count in sorted(soak.counts.items())), file=sys.stderr)
     for problem in soak.problems:

@@ -11,6 +11,7 @@ import asyncio
 import json
 import shutil
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -260,6 +261,27 @@ class Field:
         async with asyncio.timeout(READY_S):
             await system.echo("ready")
         return system
+
+
+def check_hub() -> None:
+    """Make sure that every hub that is started is this folder's, also one that starts detached.
+
+    Raises:
+        SystemExit: The interpreter would import another one, so the numbers would be of other code.
+    """
+    # A detached hub does not look into the current folder, which `python -m hub` does.
+    found = subprocess.run(
+        [PYTHON, "-P", "-c", "import hub; print(hub.__file__)"],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = Path(found.stdout.strip()).resolve().parent
+    if imported != HERE.parent / "hub":
+        raise SystemExit(
+            f"{PYTHON} has the hub of {imported}; use an environment where this one is installed"
+        )
 
 
 def cpu_s(pid: int) -> float:
