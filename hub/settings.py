@@ -165,8 +165,6 @@ class MemorySettings(_Table):
     """How many judgements of one source count within a minute; more are refused."""
     feedback_weights: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
     """How much the judgements of a source count, by its name; those of the others count 1."""
-    merge_similarity: float = Field(default=0.97, ge=0.5, le=1)
-    """From this cosine on, a text that says the same replaces an episode; 1 never does."""
     embedder_path: Path | None = None
     """A folder with an ONNX sentence model and its `tokenizer.json`; the bundled model when unset."""
     episode_chars_max: int = Field(default=32_000, ge=256)

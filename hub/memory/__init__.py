@@ -8,17 +8,21 @@ relevance, then their order by relevance and learned value.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from hub.memory.episode import GLOBAL, Episode, Hit, Provenance, Recall, Scope
 
 if TYPE_CHECKING:
+    from hub.memory.exchange import Exchanged
     from hub.memory.learning import Feedback
-    from hub.memory.memory import Memory, Stats
+    from hub.memory.memory import Memory
+    from hub.memory.stats import Stats
 
 __all__ = [
     "GLOBAL",
     "Episode",
+    "Exchanged",
     "Feedback",
     "Hit",
     "Memory",
@@ -29,10 +33,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """`Memory` brings NumPy and SQLAlchemy, so it is imported when it is first named."""
-    if name in ("Memory", "Feedback", "Stats"):
-        from hub.memory import learning, memory
+_LAZY = {"Memory": "memory", "Feedback": "learning", "Stats": "stats", "Exchanged": "exchange"}
 
-        return getattr(learning if name == "Feedback" else memory, name)
+
+def __getattr__(name: str) -> Any:
+    """What brings NumPy and SQLAlchemy is imported when it is first named."""
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"hub.memory.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
 
-from hub.memory import fulltext
+from hub.memory import fulltext, hygiene
 from hub.memory.episode import Episode, Provenance, Scope
 from hub.tables import episodes, vectors
 
@@ -54,9 +54,8 @@ def rendered(episode: Episode) -> str:
 
 
 def digest(episode: Episode) -> str:
-    """Equal for texts that differ in case and white space alone, told by the same actor."""
-    words = " ".join(rendered(episode).casefold().split())
-    return hashlib.sha256(words.encode()).hexdigest()
+    """Tells one wording from another."""
+    return hashlib.sha256(rendered(episode).encode()).hexdigest()
 
 
 def first_line(experience: str) -> str:
@@ -67,10 +66,15 @@ def first_line(experience: str) -> str:
     return line[:INTENT_CHARS].rsplit(" ", 1)[0]
 
 
-def add(connection: Connection, episode: Episode) -> int:
-    """Insert an episode and its words, at the end of its thread; returns its key."""
+def add(connection: Connection, episode: Episode, position: int | None = None) -> int:
+    """Insert an episode and its words; returns its key.
+
+    Args:
+        position: Its place in its thread; behind the last one when None.
+    """
     provenance = episode.provenance
-    position = _next_position(connection, episode)
+    if position is None:
+        position = _next_position(connection, episode)
     row = connection.execute(
         insert(episodes).values(
             episode_id=episode.episode_id,
@@ -87,6 +91,7 @@ def add(connection: Connection, episode: Episode) -> int:
             created_at=episode.created_at,
             updated_at=episode.updated_at,
             digest=digest(episode),
+            gist=hygiene.gist(rendered(episode)),
             seen=episode.seen,
             pinned=episode.pinned,
             source=provenance.source,
@@ -153,12 +158,12 @@ def put_vector(connection: Connection, key: int, embedder: str, vector: NDArray[
 
 
 def twin(connection: Connection, episode: Episode) -> Kept | None:
-    """A living episode of the same scope and text."""
+    """A living episode of the same scope that says the same."""
     row = connection.execute(
         select(episodes).where(
             episodes.c.scope_kind == episode.scope.kind,
             episodes.c.scope_key == episode.scope.key,
-            episodes.c.digest == digest(episode),
+            episodes.c.gist == hygiene.gist(rendered(episode)),
             episodes.c.deleted_at.is_(None),
         )
     ).first()
@@ -284,6 +289,17 @@ def listed(connection: Connection, within: Sequence[Scope] | None, limit: int, o
         statement = statement.where(or_(*map(_in_scope, within)))
     rows = connection.execute(statement.order_by(episodes.c.id.desc()).limit(limit).offset(offset))
     return [_kept(row).episode for row in rows]
+
+
+def page(connection: Connection, after: int, limit: int) -> list[Kept]:
+    """Living episodes with keys beyond one, in order."""
+    rows = connection.execute(
+        select(episodes)
+        .where(episodes.c.id > after, episodes.c.deleted_at.is_(None))
+        .order_by(episodes.c.id)
+        .limit(limit)
+    )
+    return [_kept(row) for row in rows]
 
 
 def keys_in(connection: Connection, scope: Scope) -> list[int]:

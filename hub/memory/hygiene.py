@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 
@@ -17,11 +18,8 @@ _INSTRUCTIONS = re.compile(
 )
 """What a text says that speaks to the model that reads it, rather than about what happened."""
 
-_NEGATIONS = frozenset(
-    "not no never none nor cannot without isn aren wasn don doesn didn won can shouldn".split()
-)
-_SAME_WORDS = 0.8
-"""Two texts with this share of words in common may say the same."""
+_FILLERS = frozenset("a an the this that these those also just really very please so then".split())
+"""Words that can go without changing what a text says. Few: can and cannot, before and after must stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +39,11 @@ def cleaned(text: str) -> Cleaned:
     return Cleaned(shown, frozenset(flags))
 
 
-def says_the_same(one: str, other: str) -> bool:
-    """Whether two texts of nearly the same meaning also agree in what meaning models overlook.
+def gist(text: str) -> str:
+    """What a text says, the same for wordings that differ in fillers, case and punctuation alone.
 
-    Port 8080 and port 8081, or can and cannot, lie close together for a sentence model.
-    So numbers and negations must agree, and most of the words.
+    Sentence vectors cannot tell this: port 8080 and port 8081, or before and after, lie closer
+    together than two wordings of the same.
     """
-    first, second = set(fulltext.words(one)), set(fulltext.words(other))
-    if _particulars(first) != _particulars(second):
-        return False
-    return len(first & second) >= _SAME_WORDS * len(first | second)
-
-
-def _particulars(words: set[str]) -> set[str]:
-    return {word for word in words if word in _NEGATIONS or any(char.isdigit() for char in word)}
+    words = [word for word in fulltext.words(text) if word not in _FILLERS]
+    return hashlib.sha256(" ".join(words or [text]).encode()).hexdigest()

@@ -5,26 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
-
 from hub.clock import Clock
-from hub.errors import InvalidArguments, TooLarge
+from hub.errors import InvalidArguments
 from hub.home import Home
-from hub.memory import episodes, hygiene, intents, ledger, value
+from hub.memory import episodes, exchange, importers, intents, ledger, stats
 from hub.memory.episode import GLOBAL, Episode, Provenance, Recall, Scope
+from hub.memory.exchange import Exchanged
 from hub.memory.learning import Feedback, Learning
 from hub.memory.ledger import Ledger, RecallRecord
 from hub.memory.meaning import Meaning
 from hub.memory.ranking import Weights
 from hub.memory.recalling import Recalling, Wanted
+from hub.memory.stats import Stats
+from hub.memory.storing import Draft, Ids, Storing
 from hub.settings import MemorySettings
 from hub.store import Store
-from hub.tables import episodes as episodes_table
-from hub.tables import feedback as feedback_table
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -35,34 +34,6 @@ QUERY_CHARS_MAX = 8_000
 """How much of a query is read."""
 FORGET_MAX = 50
 """How many episodes one query can have forgotten."""
-TWINS_MAX = 3
-"""How many of the nearest episodes a new one is compared with."""
-_ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """How much is remembered, how it is searched, and what was learned.
-
-    Attributes:
-        episodes: How many, by scope.
-        index: `ready`, `rebuilding`, `opening`, `failed`, or `off` without a sentence model.
-        embedder: The sentence model's id, or None.
-        degraded: What is missing for a full search, for a person; None when nothing is.
-        judgements: How many, by source.
-        judged: How many episodes were ever judged.
-        value_mean: The mean learned value of those; None when there are none.
-        most_helpful: Ids and values of the best.
-    """
-
-    episodes: dict[str, int]
-    index: str
-    embedder: str | None
-    degraded: str | None
-    judgements: dict[str, int]
-    judged: int
-    value_mean: float | None
-    most_helpful: list[tuple[str, float]] = field(default_factory=list)
 
 
 class Memory:
@@ -85,6 +56,8 @@ class Memory:
         self._owns_store = owns_store
         self._ledger = Ledger(store)
         self._meaning = Meaning(store, home.index_folder, settings.embedder_path)
+        self._new_id = Ids(rng)
+        self._storing = Storing(store, self._meaning, settings, clock, self._new_id)
         self._recalling = Recalling(store, self._meaning, settings, clock, rng, weights)
         self._learning = Learning(store, self._ledger, self._meaning, settings, clock)
         self._owner: asyncio.Task[None] | None = None
@@ -171,41 +144,19 @@ class Memory:
             TooLarge: The text is longer than `episode_chars_max`.
             StorageError: It could not be kept.
         """
-        episode = self._made(
-            experience,
-            intent,
-            outcome,
-            scope,
-            provenance or Provenance(),
-            actor,
-            thread,
-            happened_at,
-            parent_ids,
-            pinned,
+        draft = Draft(
+            experience=experience,
+            intent=intent,
+            outcome=outcome,
+            scope=scope,
+            provenance=provenance or Provenance(),
+            actor=actor,
+            thread=thread,
+            happened_at=happened_at,
+            parent_ids=tuple(parent_ids),
+            pinned=pinned,
         )
-        vector = await self._meaning.embed(episodes.rendered(episode))
-        sense = self._meaning.sense
-        near: list[int] = []
-        if sense is not None and vector is not None and actor is None and self._settings.merge_similarity < 1:
-            nearest = await sense.vectors.search(vector, [episode.scope], TWINS_MAX)
-            near = [key for key, cosine in nearest if cosine >= self._settings.merge_similarity]
-
-        def write(connection: Connection) -> tuple[int, Episode, episodes.Kept | None]:
-            twin = episodes.twin(connection, episode) or _restated(connection, near, episode)
-            if twin is None:
-                key, kept = episodes.add(connection, episode), episode
-            else:
-                key, kept = twin.key, episodes.say_again(connection, twin, episode)
-            if sense is not None and vector is not None:
-                episodes.put_vector(connection, key, sense.embedder.id, vector)
-            return key, kept, twin
-
-        key, kept, twin = await self._store.write(write)
-        if sense is not None and vector is not None:
-            before = None if twin is None else twin.episode
-            if before is None or episodes.digest(before) != episodes.digest(kept):
-                sense.vectors.added(key, kept, vector, replaces=before)
-        return kept
+        return await self._storing.keep(draft)
 
     async def recall(
         self,
@@ -377,38 +328,64 @@ class Memory:
     async def stats(self) -> Stats:
         """How much is remembered, how it is searched, and what was learned."""
         sense = self._meaning.sense
+        index = "off" if sense is None else sense.vectors.index_state
+        embedder = None if sense is None else sense.embedder.id
+        return await self._store.read(
+            lambda c: stats.read(c, index=index, embedder=embedder, degraded=self._meaning.degraded)
+        )
 
-        def read(connection: Connection) -> Stats:
-            table, said = episodes_table, feedback_table
-            counts = connection.execute(
-                select(table.c.scope_kind, table.c.scope_key, func.count())
-                .where(table.c.deleted_at.is_(None))
-                .group_by(table.c.scope_kind, table.c.scope_key)
-            )
-            judged, mean = connection.execute(
-                select(func.count(), func.avg(table.c.q_value)).where(table.c.visits > 0)
-            ).one()
-            best = connection.execute(
-                select(table.c.episode_id, table.c.q_value)
-                .where(table.c.visits > 0, table.c.q_value > value.Q_UNKNOWN)
-                .order_by(table.c.q_value.desc())
-                .limit(5)
-            )
-            sources = connection.execute(
-                select(said.c.source, func.count()).where(said.c.void.is_(False)).group_by(said.c.source)
-            )
-            return Stats(
-                episodes={str(Scope(kind, key)): count for kind, key, count in counts},
-                index="off" if sense is None else sense.vectors.index_state,
-                embedder=None if sense is None else sense.embedder.id,
-                degraded=self._meaning.degraded,
-                judgements={row[0]: row[1] for row in sources},
-                judged=judged,
-                value_mean=mean,
-                most_helpful=[(row[0], row[1]) for row in best],
-            )
+    async def export(self, target: Path) -> Exchanged:
+        """Write everything that is remembered and was learned to a file of JSON Lines.
 
-        return await self._store.read(read)
+        Raises:
+            StorageError: It cannot be written.
+        """
+        return await exchange.write(self._store, target)
+
+    async def import_file(self, source: Path, *, scope: Scope | None = None) -> Exchanged:
+        """Take up an export of a hub, or notes that another program kept (see `importers`).
+
+        Args:
+            scope: Whom another program's notes are for; everyone when None. A hub's own export
+                says so itself.
+
+        Raises:
+            InvalidArguments: The file cannot be read or understood; names the line.
+            StorageError: It could not be kept.
+        """
+        lines = await asyncio.to_thread(lambda: list(exchange.read_lines(source)))
+        if lines and exchange.FORMAT in lines[0]:
+            taken = await exchange.read(self._store, lines)
+        else:
+            drafts = [
+                Draft(
+                    experience=note.text,
+                    intent=note.about,
+                    scope=scope or GLOBAL,
+                    provenance=Provenance(source="imported"),
+                    happened_at=note.at,
+                )
+                for note in importers.notes("".join(lines), source.name)
+            ]
+            taken = await self._storing.keep_all(drafts)
+        self._meaning.catch_up()
+        return taken
+
+    async def reindex(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> int:
+        """Embed what the sentence model in use has not embedded, and build the index anew.
+
+        What is done stays done when this is cancelled: the next start goes on from there.
+
+        Args:
+            on_progress: Told how many episodes are done, and of how many.
+
+        Returns:
+            How many episodes were embedded.
+
+        Raises:
+            ConfigError: There is no sentence model, or it cannot be used.
+        """
+        return await self._meaning.reindex(on_progress)
 
     async def _run(self) -> None:
         """Own what goes on in the background: the model, the index, the record of recalls."""
@@ -419,65 +396,3 @@ class Memory:
         except* Exception:
             # What was stored is safe, and store and recall go on without what failed here.
             log.exception("memory's background work failed")
-
-    def _made(
-        self,
-        experience: str,
-        intent: str | None,
-        outcome: str | None,
-        scope: Scope | None,
-        provenance: Provenance,
-        actor: str | None,
-        thread: str | None,
-        happened_at: float | None,
-        parent_ids: Sequence[str],
-        pinned: bool,
-    ) -> Episode:
-        """A new episode as it may be kept."""
-        now = self._clock.now()
-        experience = experience.strip()
-        intent = (intent or "").strip() or episodes.first_line(experience)
-        outcome = (outcome or "").strip()
-        if not experience:
-            raise InvalidArguments("an episode needs a text")
-        size, most = len(experience) + len(intent) + len(outcome), self._settings.episode_chars_max
-        if size > most:
-            raise TooLarge(
-                f"an episode may have {most:,} characters and this one has {size:,} "
-                "(memory.episode_chars_max). Store what matters of it"
-            )
-        if scope is None:
-            scope = GLOBAL if provenance.project is None else Scope("project", provenance.project)
-        parts = [hygiene.cleaned(part) for part in (experience, intent, outcome)]
-        return Episode(
-            episode_id=self._new_id("ep"),
-            kind="episode",
-            scope=scope,
-            experience=parts[0].text,
-            intent=parts[1].text,
-            outcome=parts[2].text or None,
-            actor=actor,
-            thread=thread,
-            happened_at=now if happened_at is None else happened_at,
-            created_at=now,
-            updated_at=now,
-            provenance=provenance,
-            pinned=pinned,
-            parent_ids=tuple(parent_ids),
-            flags=tuple(sorted(set().union(*(part.flags for part in parts)))),
-            q_updated_at=now,
-        )
-
-    def _new_id(self, prefix: str) -> str:
-        bits = self._rng.getrandbits(80)
-        return f"{prefix}_" + "".join(_ID_ALPHABET[bits >> shift & 31] for shift in range(75, -5, -5))
-
-
-def _restated(connection: Connection, near: Sequence[int], episode: Episode) -> episodes.Kept | None:
-    """An episode among the nearest that says the same in nearly the same words."""
-    for kept in episodes.by_keys(connection, near).values():
-        if kept.episode.actor is None and hygiene.says_the_same(
-            episodes.rendered(kept.episode), episodes.rendered(episode)
-        ):
-            return kept
-    return None

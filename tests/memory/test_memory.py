@@ -2,49 +2,15 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from hub.clock import ManualClock
 from hub.errors import InvalidArguments, TooLarge, UnknownName
-from hub.home import Home
-from hub.memory import GLOBAL, Memory, Provenance, Recall, Scope
-from hub.settings import MemorySettings
+from hub.memory import GLOBAL, Provenance, Scope
+from tests.memory.opening import NOTES, files_with, opened, texts
 
 pytestmark = pytest.mark.anyio
-
-NOTES = (
-    "The deployment failed because the disk was full; pruning old images fixed it.",
-    "Ada prefers tabs over spaces in Python files.",
-    "The staging database password rotates every Monday morning.",
-    "Use ripgrep rather than grep in this repository.",
-    "The invoice export needs the Berlin time zone.",
-)
-
-
-@asynccontextmanager
-async def opened(folder: Path, **settings: object) -> AsyncIterator[Memory]:
-    memory = await Memory.open(
-        Home.at(folder), MemorySettings.model_validate(settings), ManualClock(), random.Random(7)
-    )
-    try:
-        yield memory
-    finally:
-        await memory.close()
-
-
-def files_with(folder: Path, words: bytes) -> list[str]:
-    """The names of the files under a folder that hold these bytes."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return [path.name for path in files if words in path.read_bytes()]
-
-
-def texts(recall: Recall) -> list[str]:
-    return [hit.episode.experience for hit in recall.hits]
 
 
 async def test_a_query_that_nothing_is_about_recalls_nothing(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.Column("updated_at", sa.Float(), nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("gist", sa.String(length=64), nullable=False),
         sa.Column("seen", sa.Integer(), nullable=False),
         sa.Column("pinned", sa.Boolean(), nullable=False),
         sa.Column("deleted_at", sa.Float(), nullable=True),
@@ -52,9 +53,9 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_episodes_run_id"), "episodes", ["run_id"], unique=False)
     op.create_index(
-        op.f("ix_episodes_scope_kind_scope_key_digest"),
+        op.f("ix_episodes_scope_kind_scope_key_gist"),
         "episodes",
-        ["scope_kind", "scope_key", "digest"],
+        ["scope_kind", "scope_key", "gist"],
         unique=False,
     )
     op.create_index(op.f("ix_episodes_thread_position"), "episodes", ["thread", "position"], unique=False)
