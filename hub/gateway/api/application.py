@@ -11,6 +11,7 @@ from starlette.routing import Route
 from hub import __version__
 from hub.errors import HubError
 from hub.gateway.api import problems
+from hub.gateway.api.chat import Chat
 from hub.gateway.api.message import Messages
 from hub.gateway.api.problems import JsonAnswer
 from hub.gateway.api.runs import Runs
@@ -27,7 +28,7 @@ class Api:
 
     def __init__(self, hub: ApiHub) -> None:
         self._turns = turns = Turns(hub)
-        messages, runs = Messages(hub, turns), Runs(hub, turns)
+        messages, runs, chat = Messages(hub, turns), Runs(hub, turns), Chat(hub, turns)
         self._app = Starlette(
             routes=[
                 Route("/health", _health, methods=["GET"]),
@@ -37,6 +38,8 @@ class Api:
                 Route("/runs/{run_id}", runs.stop, methods=["DELETE"]),
                 Route("/runs/{run_id}/events", runs.events, methods=["GET"]),
                 Route("/runs/{run_id}/message", runs.add_message, methods=["POST"]),
+                Route("/v1/chat/completions", chat.complete, methods=["POST"]),
+                Route("/v1/models", chat.models, methods=["GET"]),
             ],
             exception_handlers={
                 HubError: problems.told,
