@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 WRITE_BUFFER_BYTES = 1024 * 1024
 """How much may be unsent before senders are asked to wait."""
 
+UNREAD_BYTES_MAX = 32 * 1024 * 1024
+"""How much may be unsent before notifications, which nobody waits for, are dropped."""
+
 
 class LineSplitter:
     """Cuts a stream of bytes into lines, in linear time, with a bound on each line.
@@ -176,6 +179,8 @@ class LineChannel(asyncio.Protocol):
         writer = self._writer
         if writer is None or writer.is_closing():
             return  # whoever waits for an answer learns it from the end of the conversation
+        if self.full and "id" not in message and writer.get_write_buffer_size() > UNREAD_BYTES_MAX:
+            return
         writer.write(encode(message) + b"\n")
 
     async def drain(self) -> None:

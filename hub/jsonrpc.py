@@ -75,7 +75,15 @@ class PeerClosed(Exception):
 
 
 class PeerTimeout(Exception):
-    """The other side did not answer by the deadline; it has been told that nobody waits."""
+    """The other side did not answer by the deadline.
+
+    Attributes:
+        sent: Whether the request left, and with it, later, word that nobody waits.
+    """
+
+    def __init__(self, problem: str, *, sent: bool = True) -> None:
+        super().__init__(problem)
+        self.sent = sent
 
 
 class Channel(Protocol):
@@ -247,8 +255,14 @@ class Peer:
         if self._closed.done():
             raise PeerClosed(self._closed.result(), sent=False)
         channel = channel or self.channel
+        total_s = idle_deadline_s if total_deadline_s is None else total_deadline_s
         if channel.full:
-            await channel.drain()
+            wait_s = min(idle_deadline_s, total_s)
+            try:
+                async with asyncio.timeout(wait_s):
+                    await channel.drain()
+            except TimeoutError:
+                raise PeerTimeout(f"it took nothing in for {wait_s:g} s", sent=False) from None
             if self._closed.done():
                 raise PeerClosed(self._closed.result(), sent=False)
         self._last_id += 1
@@ -256,7 +270,6 @@ class Peer:
         if on_progress is not None:
             params = {**params, "_meta": {**(params.get("_meta") or {}), "progressToken": id_}}
         now = self._loop.time()
-        total_s = idle_deadline_s if total_deadline_s is None else total_deadline_s
         pending = _Pending(self._loop.create_future(), on_progress, held_up, idle_deadline_s, total_s, now)
         pending.timer = self._loop.call_later(
             min(idle_deadline_s, total_s), self._check_deadline, id_, method

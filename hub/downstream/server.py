@@ -209,7 +209,8 @@ class DownstreamServer:
             raise DownstreamError(self.name, str(error)) from None
         except PeerTimeout as timeout:
             self._failures += 1
-            raise DownstreamTimeout(self.name, f"{timeout}; it was told to stop") from None
+            told = "; it was told to stop" if timeout.sent else ""
+            raise DownstreamTimeout(self.name, f"{timeout}{told}") from None
         except DownstreamError:
             self._failures += 1
             raise

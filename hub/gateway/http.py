@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from hub.channels import UNREAD_BYTES_MAX
 from hub.errors import TooLarge
 from hub.jsonrpc import encode
 
@@ -100,6 +101,7 @@ class Frames:
 
     def __init__(self) -> None:
         self._frames: list[bytes] = []
+        self._bytes = 0
         self._some = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -110,10 +112,11 @@ class Frames:
         """Whether the reader is so far behind that senders should wait in `drain`."""
         return len(self._frames) >= STREAM_FRAMES_MAX and not self._ended
 
-    def put(self, frame: bytes) -> None:
-        """Add bytes; after the end they are dropped."""
-        if not self._ended:
+    def put(self, frame: bytes, *, dispensable: bool = False) -> None:
+        """Add bytes; dropped after the end, and where dispensable when the reader is far behind."""
+        if not self._ended and not (dispensable and self._bytes > UNREAD_BYTES_MAX):
             self._frames.append(frame)
+            self._bytes += len(frame)
             self._some.set()
             if self.full:
                 self._room.clear()
@@ -138,7 +141,7 @@ class Frames:
                 return b""
         if not self._frames:
             return None
-        taken, self._frames = b"".join(self._frames), []
+        taken, self._frames, self._bytes = b"".join(self._frames), [], 0
         if not self._ended:
             self._some.clear()
         self._room.set()

@@ -41,7 +41,7 @@ class _SseChannel:
         return self._frames.full
 
     def send(self, message: Json, headers: Mapping[str, str] | None = None) -> None:
-        self._frames.put(sse_frame(encode(message), type="message"))
+        self._frames.put(sse_frame(encode(message), type="message"), dispensable="id" not in message)
 
     async def drain(self) -> None:
         await self._frames.drain()

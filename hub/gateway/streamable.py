@@ -119,7 +119,7 @@ class PostStream:
             if answer:
                 return
         frames = self._stream_frames()
-        frames.put(sse_frame(encode(message), type="message"))
+        frames.put(sse_frame(encode(message), type="message"), dispensable="id" not in message)
         if answer:
             frames.end()
 

@@ -14,6 +14,7 @@ legacy. Standard library only.
     ignores_unknown     never answers a method it does not know, such as `server/discover`
     dies_mid_call       the tool `die` kills the process without an answer; other tools work
     half_answer         the tool `die` writes half an answer, then kills the process
+    stops_reading       the tool `die` reads nothing from then on, and answers nothing; the process lives on
     closes_stdout       the tool `die` closes stdout; the process lives on
     answers_late        answers every `tools/call` after --seconds (default 5), cancelled or not
     ten_megabytes       every `tools/call` returns --bytes (default 10,000,000) of text
@@ -149,6 +150,8 @@ class Bad(Reference):
     def die(self, request_id: str | int) -> None:
         if self.mode == "half_answer":
             os.write(1, b'{"jsonrpc":"2.0","id":%d,"result":{"content":[{"ty' % int(request_id))
+        if self.mode == "stops_reading":
+            threading.Event().wait()
         if self.mode == "closes_stdout":
             stdout = os.fstat(1)
             for fd in range(256):  # uvloop hands a child its pipes twice
