@@ -40,9 +40,16 @@ class _Parked:
 
 
 class Parking:
-    """All parked calls of a hub."""
+    """All parked calls of a hub.
 
-    def __init__(self) -> None:
+    Args:
+        parked_max: How many calls may be parked at once.
+        parked_s: How long one waits for its client to come back.
+    """
+
+    def __init__(self, parked_max: int = PARKED_MAX, parked_s: float = PARKED_S) -> None:
+        self._parked_max = parked_max
+        self._parked_s = parked_s
         self._parked: dict[str, _Parked] = {}
 
     def holds(self, call: Call) -> bool:
@@ -124,12 +131,12 @@ class Parking:
         return self._park(parked)
 
     def _park(self, parked: _Parked) -> Json:
-        if len(self._parked) >= PARKED_MAX:
+        if len(self._parked) >= self._parked_max:
             parked.task.cancel()
-            raise Busy(f"{PARKED_MAX} calls wait for their clients' answers already")
+            raise Busy(f"{self._parked_max} calls wait for their clients' answers already")
         token = f"hub.{secrets.token_urlsafe(24)}"
         self._parked[token] = parked
-        parked.expiry = asyncio.get_running_loop().call_later(PARKED_S, self._expire, token)
+        parked.expiry = asyncio.get_running_loop().call_later(self._parked_s, self._expire, token)
         return {
             "resultType": "input_required",
             "inputRequests": {key: question for key, (question, _) in parked.questions.items()},

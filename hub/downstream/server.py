@@ -38,7 +38,7 @@ BREAKER_FAILURES = 3
 """After so many failed starts in a row, calls no longer wait for the next one."""
 
 OnChange = Callable[["DownstreamServer", frozenset[str]], None]
-"""Told which list methods of a server now give something else."""
+"""Told which list methods of a server now give something else; none where only its instructions do."""
 
 OnUpdated = Callable[["DownstreamServer", str], None]
 """Told the URI of a subscribed resource that has changed."""
@@ -129,7 +129,7 @@ class DownstreamServer:
         self._session: Session | None = None
         self._wanted = asyncio.Event()
         self._attempt: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._stale: set[str] = set()
+        self._stale: dict[str, Session | None] = {}
         self._stale_event = asyncio.Event()
         self._announced: set[str] = set()
         self._refuses_discover = False
@@ -289,7 +289,7 @@ class DownstreamServer:
 
     def refresh(self, methods: tuple[str, ...] = tuple(LIST_KEYS)) -> None:
         """Fetch lists again, in the background."""
-        self._stale.update(methods)
+        self._stale.update(dict.fromkeys(methods))
         self._stale_event.set()
 
     async def subscribe(self, uri: str) -> None:
@@ -426,13 +426,14 @@ class DownstreamServer:
                 await asyncio.shield(asyncio.ensure_future(link.aclose()))
 
     def _new_session(self) -> Session:
-        return Session(
+        session = Session(
             self.name,
             self._settings,
             lambda: self.entry.timeout_s or self._settings.call_idle_deadline_s,
-            self._take_announcement,
+            lambda methods: self._take_announcement(methods, session),
             lambda uri: self._on_updated(self, uri),
         )
+        return session
 
     async def _open(self, session: Session) -> Link:
         """Open a link and shake hands, in the era that is known, or asked for; else in the other one.
@@ -552,26 +553,42 @@ class DownstreamServer:
         while True:
             await self._stale_event.wait()
             self._stale_event.clear()
-            stale, self._stale = tuple(self._stale), set()
+            stale, self._stale = self._stale, {}
             try:
-                await self._fetch_lists(session, stale)
+                for announcer in set(stale.values()):
+                    methods = tuple(method for method, by in stale.items() if by is announcer)
+                    source = session if announcer is None or announcer.closed else announcer
+                    await self._fetch_lists(session, methods, source)
                 for each in (link, self._lane.link):
                     if each is not None:
                         each.use_tools(self.items("tools/list"))
             except (RpcError, PeerTimeout, DownstreamError) as error:
                 log.warning("a list could not be refreshed", extra={"server": self.name, "error": str(error)})
-            except PeerClosed:
-                return
+            except PeerClosed as closed:
+                if session.closed:
+                    return
+                log.warning(
+                    "a list could not be refreshed", extra={"server": self.name, "error": str(closed)}
+                )
 
-    def _take_announcement(self, methods: tuple[str, ...]) -> None:
+    def _take_announcement(self, methods: tuple[str, ...], session: Session) -> None:
         self._announced.update(methods)
-        self.refresh(methods)
+        self._stale.update(dict.fromkeys(methods, session))
+        self._stale_event.set()
 
-    async def _fetch_lists(self, session: Session, methods: tuple[str, ...]) -> None:
-        """Fetch lists, keep them in the catalog, and tell of those that changed."""
+    async def _fetch_lists(
+        self, session: Session, methods: tuple[str, ...], source: Session | None = None
+    ) -> None:
+        """Fetch lists, keep them in the catalog, and tell of those that changed.
+
+        Args:
+            session: The first conversation, which says what the server is.
+            methods: Which lists.
+            source: The conversation to ask; the first one when None.
+        """
         lists = dict(self._record.lists)
         for method in methods:
-            lists[method] = await session.fetch(method)
+            lists[method] = await (source or session).fetch(method)
         changed = {method for method in methods if lists[method] != self._record.lists.get(method)}
         # What a server announces is passed on, even where its lists read the same again.
         changed |= self._announced.intersection(methods)

@@ -242,7 +242,7 @@ class Everything:
         return text_result("touched")
 
     async def tool_grow(self, ctx: Context, params: Any, arguments: Json) -> Json:
-        """Add an item to a list, or announce it unchanged."""
+        """Add an item to a list, and say which; or announce the list unchanged."""
         key = arguments["list"]
         if arguments.get("really", True):
             self.lists[key].append(added(key, self.name, len(self.lists[key])))
@@ -259,7 +259,7 @@ class Everything:
             await self.bus.publish(ResourcesListChanged())
             if legacy:
                 await ctx.session.send_resource_list_changed()
-        return text_result("grown")
+        return text_result(self.lists[key][-1]["name"])
 
     # -- resources, prompts, completion
 
