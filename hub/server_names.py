@@ -9,8 +9,8 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable
 
-RESERVED_NAMES = frozenset({"agent", "memory", "hub", "tools"})
-"""Names of the hub's own servers; those of the skills are reserved beside them."""
+RESERVED_NAMES = frozenset({"agent", "memory", "hub", "tools", "results"})
+"""Names of the hub's own servers, and `hub://results`; those of the skills are reserved beside them."""
 
 _CHARS_MAX = 40
 

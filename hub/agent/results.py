@@ -90,7 +90,7 @@ class LongResults:
         if not isinstance(result_id, str) or not isinstance(offset, int) or offset < 0:
             return False, "Not read: `id` must be a string, and `offset` a whole number of at least 0."
         try:
-            text = await self._sessions.result(self._session_id, result_id.removeprefix(URI_PREFIX))
+            text = await self._sessions.result(result_id.removeprefix(URI_PREFIX), self._session_id)
         except HubError as error:
             return False, f"Not read: {error.message}"
         if isinstance(find, str) and find:

@@ -28,7 +28,7 @@ one is not.
 def builtin_servers(parts: Parts) -> list[BuiltinServer]:
     """The hub's own servers: `agent`, `memory`, `tools`, `hub`."""
     return [
-        BuiltinServer("agent", [agent.run_turn(parts)]),
+        BuiltinServer("agent", [agent.run_turn(parts)], [agent.results(parts)]),
         BuiltinServer("memory", [memory.recall(parts), memory.store(parts), memory.feedback(parts)]),
         BuiltinServer("tools", [tools.search(parts), tools.call(parts)]),
         BuiltinServer("hub", [tools.status(parts)]),

@@ -3,22 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from hub.builtin.parts import Parts
-from hub.builtin.servers import OPTIONAL_STRING, STRING, STRINGS, Arguments, BuiltinTool, object_schema
+from hub.builtin.servers import (
+    OPTIONAL_STRING,
+    STRING,
+    STRINGS,
+    Arguments,
+    BuiltinResource,
+    BuiltinTool,
+    object_schema,
+)
 from hub.calls import Call, Json
 
 if TYPE_CHECKING:
     from hub.agent import Event
 
 
+class TurnLimits(Arguments):
+    """Bounds of one turn that are tighter than the hub's own; looser ones change nothing."""
+
+    rounds_max: int | None = Field(
+        default=None, gt=0, description="How many times it may go back to the model with tool results."
+    )
+    deadline_s: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="How long it may take, in seconds."
+    )
+    tokens_max: int | None = Field(
+        default=None, gt=0, description="How many tokens it may read and write in all."
+    )
+    cost_usd_max: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="What it may cost, in US dollars."
+    )
+
+
 class TurnArguments(Arguments):
     message: str = Field(min_length=1, description="What the agent should do.")
     session_id: str = Field(
-        default="default", min_length=1, max_length=200, description="The conversation to go on with."
+        default="default", min_length=1, max_length=128, description="The conversation to go on with."
+    )
+    limits: TurnLimits = Field(
+        default_factory=TurnLimits,
+        description="Bounds of this turn, where they are tighter than the hub's own. At a bound it answers "
+        "with what it has, and `status` says which one it was.",
+    )
+    output_schema: dict[str, Any] | None = Field(
+        default=None,
+        description="A JSON Schema that the answer must fit; the value comes back as `structured`.",
+    )
+
+
+def results(parts: Parts) -> BuiltinResource:
+    """`hub://results/{id}`: tool results that were too long for the agent's model to read whole."""
+
+    async def read(call: Call, uri: str) -> Json:
+        from hub.agent.results import URI_PREFIX
+
+        sessions = await parts.sessions()
+        return {"mimeType": "text/plain", "text": await sessions.result(uri.removeprefix(URI_PREFIX))}
+
+    return BuiltinResource(
+        uri_template="hub://results/{id}",
+        name="results",
+        title="A long tool result",
+        description="The whole of a tool result that was too long for the agent's model. Its turn names the "
+        "URI where the result was cut; each session keeps its latest.",
+        mime_type="text/plain",
+        read=read,
     )
 
 
@@ -26,6 +80,8 @@ def run_turn(parts: Parts) -> BuiltinTool:
     """`agent.run_turn`."""
 
     async def run(call: Call, arguments: TurnArguments) -> Json:
+        from hub.agent import Limits
+
         agent = await parts.agent()
         steps = 0
 
@@ -36,7 +92,14 @@ def run_turn(parts: Parts) -> BuiltinTool:
                 steps += 1
                 call.progress(steps, None, _step(said))
 
-        result = await agent.run_turn(call.caller, arguments.session_id, arguments.message, on_event=on_event)
+        result = await agent.run_turn(
+            call.caller,
+            arguments.session_id,
+            arguments.message,
+            on_event=on_event,
+            limits=Limits(**arguments.limits.model_dump()),
+            output_schema=arguments.output_schema,
+        )
         return result.to_json()
 
     return BuiltinTool(
@@ -58,6 +121,7 @@ def run_turn(parts: Parts) -> BuiltinTool:
                 "tool_calls": {"type": "array", "items": {"type": "object"}},
                 "usage": {"type": "object"},
                 "warnings": STRINGS,
+                "structured": {"description": "The answer's value, when `output_schema` was given."},
             },
         ),
         # It may call any tool there is, so it may do what any of them may do.

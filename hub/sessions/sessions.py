@@ -297,23 +297,28 @@ class Sessions:
         await self._store.write(work)
         return result_id
 
-    async def result(self, session_id: str, result_id: str) -> str:
+    async def result(self, result_id: str, session_id: str | None = None) -> str:
         """A kept tool result.
 
+        Args:
+            result_id: Its name.
+            session_id: Only if it is this session's; whatever session it belongs to when None.
+
         Raises:
-            UnknownName: The session has no such result, or it had to make room.
+            UnknownName: There is no such result, or it had to make room.
         """
 
         def work(connection: Connection) -> str | None:
-            query = select(results.c.text).where(
-                results.c.session_id == session_id, results.c.result_id == result_id
-            )
+            query = select(results.c.text).where(results.c.result_id == result_id)
+            if session_id is not None:
+                query = query.where(results.c.session_id == session_id)
             return connection.execute(query).scalar()
 
         text = await self._store.read(work)
         if text is None:
+            of = "" if session_id is None else f" in session {session_id!r}"
             raise UnknownName(
-                f"session {session_id!r} has no result {result_id!r}; the latest {_RESULTS_MAX} are kept"
+                f"there is no result {result_id!r}{of}; a session keeps its latest {_RESULTS_MAX}"
             )
         return text
 

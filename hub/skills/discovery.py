@@ -14,7 +14,7 @@ from hub.skills.frontmatter import Problem, read
 
 SKILL_FILE = "SKILL.md"
 TOOLS_FILE = "tools.py"
-RESERVED_NAMES = frozenset({"agent", "memory", "hub", "tools"})
+RESERVED_NAMES = frozenset({"agent", "memory", "hub", "tools", "results"})
 """Servers of the hub itself; a skill's tools would hide behind theirs."""
 SKILLS_MAX = 512
 """How many skills are taken from the folders in all."""

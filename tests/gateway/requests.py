@@ -34,8 +34,9 @@ def modern_request(method: str, params: Json | None = None) -> Json:
 def modern_headers(message: Json) -> dict[str, str]:
     """The headers that mirror a modern request."""
     headers = ACCEPT | {"mcp-protocol-version": MODERN, "mcp-method": message["method"]}
-    if message["method"] == "tools/call":
-        headers["mcp-name"] = message["params"]["name"]
+    named = {"tools/call": "name", "resources/read": "uri"}.get(message["method"])
+    if named is not None:
+        headers["mcp-name"] = message["params"][named]
     return headers
 
 
