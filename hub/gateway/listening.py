@@ -25,6 +25,9 @@ from hub.server import McpServer, View
 
 log = logging.getLogger(__name__)
 
+_LAST_BYTES_S = 1.0
+"""How long answers that were given at the last moment may take to be sent."""
+
 Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -76,6 +79,9 @@ class Faces:
         self._streamables["/mcp"] = StreamableHttp(hub.server, hub.settings.http, view)
         self._sse = LegacySse(hub.server, hub.settings.http, view)
         self._api = Api(hub)
+        self._draining = False
+        self._answering = 0
+        self._none_left = asyncio.Event()
         self._endpoints: dict[str, Endpoint] = {
             **self._streamables,
             "/mcp/": self._streamables["/mcp"],
@@ -94,24 +100,41 @@ class Faces:
             challenge = [(b"www-authenticate", b"Bearer")] if refusal.status == 401 else None
             await respond_problem(send, refusal.status, refusal.reason, headers=challenge)
             return
+        if self._draining:
+            headers = [(b"retry-after", b"1"), (b"connection", b"close")]
+            await respond_problem(send, 503, "the hub is stopping", headers=headers)
+            return
         self._hub.count_client(1)
+        self._answering += 1
         try:
             await self._endpoints.get(path, self._api)(scope, receive, send)
         finally:
             self._hub.count_client(-1)
+            self._answering -= 1
+            self._note_left()
+
+    def _note_left(self) -> None:
+        if self._draining and not self._answering:
+            self._none_left.set()
 
     async def drain(self, grace_s: float) -> None:
-        """End what is open-ended, sessions and streams, once the calls on them have finished.
+        """Refuse what is new, let calls finish, and end what is open-ended: sessions and streams.
 
         Args:
             grace_s: How long calls may take at most.
         """
+        self._draining = True
+        self._note_left()
+        ends_at = asyncio.get_running_loop().time() + grace_s
         streamables = self._streamables.values()
         await asyncio.gather(
             self._api.drain(grace_s),
             self._sse.drain(grace_s),
             *(face.drain(grace_s) for face in streamables),
         )
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(max(ends_at, asyncio.get_running_loop().time() + _LAST_BYTES_S)):
+                await self._none_left.wait()
 
 
 @asynccontextmanager
@@ -151,7 +174,7 @@ async def open_gateway(hub: ServedHub, host: str | None, port: int | None, auth:
         date_header=False,
         proxy_headers=False,
         ws="none",
-        timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+        timeout_graceful_shutdown=1,
     )
     server = _Server(config)
     serving = asyncio.get_running_loop().create_task(server.serve(sockets=[listening]), name="http")
@@ -167,12 +190,19 @@ async def open_gateway(hub: ServedHub, host: str | None, port: int | None, auth:
             "key_file": str(hub.home.key_file) if key is not None else None,
         }
     finally:
-        server.should_exit = True  # from here on it accepts nothing new
         try:
             # Whoever is cancelled twice must not cancel the server in the middle of its closing.
-            await asyncio.shield(asyncio.gather(faces.drain(settings.drain_s), serving))
+            await asyncio.shield(asyncio.ensure_future(_close(faces, server, serving, settings.drain_s)))
         finally:
             listening.close()
+
+
+async def _close(faces: Faces, server: uvicorn.Server, serving: asyncio.Task[None], grace_s: float) -> None:
+    try:
+        await faces.drain(grace_s)
+    finally:
+        server.should_exit = True
+        await serving
 
 
 def _as_asgi(faces: Faces) -> Any:

@@ -143,5 +143,7 @@ def test_whoever_stops_reading_stops_the_turn(served: Served, scripted: Scripted
             if "slowly" in line:
                 break
     until(lambda: scripted.model.abandoned > abandoned, "the end of the model's request")
-    runs = served.http.get("/runs").json
-    until(lambda: all(run["session_id"] != "leaves" for run in runs()["runs"]), "the end of the turn")
+    until(
+        lambda: all(run["session_id"] != "leaves" for run in served.http.get("/runs").json()["runs"]),
+        "the end of the turn",
+    )
