@@ -37,26 +37,18 @@ class Warden:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._groups: set[int] = set()
 
     def watch(self, group: int) -> None:
         """Have a process group ended if the hub dies."""
-        if not _HAS_GROUPS:
-            return
-        if self._process is None or self._process.poll() is not None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(Path(warden_script.__file__))],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-                cwd="/",
-                env={},
-            )
-        self._tell(f"+{group}\n")
+        if _HAS_GROUPS:
+            self._groups.add(group)
+            self._tell(f"+{group}\n")
 
     def release(self, group: int) -> None:
         """A process group has ended."""
-        if self._process is not None:
+        if group in self._groups:
+            self._groups.discard(group)
             self._tell(f"-{group}\n")
 
     def close(self) -> None:
@@ -71,14 +63,30 @@ class Warden:
                 process.kill()
 
     def _tell(self, line: str) -> None:
+        if self._process is None or self._process.poll() is not None:
+            self._start()
+            line = "".join(f"+{group}\n" for group in self._groups)
         assert self._process is not None
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(line.encode())
             self._process.stdin.flush()
         except OSError:
-            log.warning("the warden process ended; children may outlive a killed hub")
-            self._process = None
+            log.warning("the warden process ended; it is started again with the next child")
+
+    def _start(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(Path(warden_script.__file__))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+            env={},
+        )
 
 
 class _ChildProtocol(asyncio.SubprocessProtocol):

@@ -589,7 +589,7 @@ class DownstreamServer:
         lists = dict(self._record.lists)
         for method in methods:
             lists[method] = await (source or session).fetch(method)
-        changed = {method for method in methods if lists[method] != self._record.lists.get(method)}
+        changed = {method for method in methods if lists[method] != self._record.lists.get(method, [])}
         # What a server announces is passed on, even where its lists read the same again.
         changed |= self._announced.intersection(methods)
         self._announced -= changed
@@ -603,10 +603,11 @@ class DownstreamServer:
             lists=lists,
             both_eras=self._record.both_eras,
         )
-        if record != self._record:
+        learned = record != self._record
+        if learned:
             self._record = record
             self._catalog.put(self.name, record)
-        if changed:
+        if changed or learned:
             self._on_change(self, frozenset(changed))
 
     async def _listen(self, session: Session) -> None:

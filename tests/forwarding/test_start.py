@@ -120,6 +120,15 @@ def test_a_call_to_a_known_server_that_fails_to_start_says_why(hubs: Hubs) -> No
         again.call("licensed.echo", text="x")
 
 
+def test_lists_that_turn_out_empty_are_not_announced(hubs: Hubs) -> None:
+    write_servers(hubs.home, {"echo": stdio("echo.py")})
+    client = hubs.embed()
+    client.open()
+    client.wait_for_tool("echo.echo")
+    assert client.notified("notifications/prompts/list_changed") == []
+    assert client.notified("notifications/resources/list_changed") == []
+
+
 def test_a_changed_list_is_announced_after_a_start_from_the_catalog(hubs: Hubs) -> None:
     write_servers(hubs.home, {"echo": stdio("echo.py")})
     client = hubs.embed()

@@ -144,6 +144,24 @@ def test_a_killed_embedded_hub_leaves_nothing(hubs: Hubs, home: Path) -> None:
     nothing_left(home)
 
 
+def test_a_warden_that_is_killed_is_replaced_and_ends_what_the_first_watched(
+    client: Client, home: Path
+) -> None:
+    hub = hub_pid(home)
+    servers = {started_pid(home / f"{name}.jsonl") for name in ("good", "stubborn", "parent")}
+    (warden,) = [
+        process for process in psutil.Process(hub).children() if "warden.py" in str(process.cmdline())
+    ]
+    kill(warden.pid)
+    kill(started_pid(home / "good.jsonl"))  # its next start finds that the warden is gone
+    until(lambda: started_pid(home / "good.jsonl") not in servers, "the next start")
+    assert client.text("good.echo", text="x") == "x"
+    family = [*descendants(hub), grandchild(home)]
+    assert servers & set(family)
+    kill(hub)
+    all_end(family, 10)
+
+
 def test_a_home_that_was_left_by_a_kill_is_taken_up_again(hubs: Hubs, home: Path) -> None:
     for _ in range(3):
         client = hubs.embed()
