@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hub.calls import Json
-from hub.cli import exits, keyboard
-from hub.cli.invocation import Invocation, command, fail
+from hub.cli import exits, keyboard, tool_arguments
+from hub.cli.invocation import Invocation, command
 from hub.cli.views import memory as memory_views
 from hub.cli.views import tools as tool_views
 from hub.cli.views import turns as views
@@ -27,6 +28,8 @@ TURN_DEADLINE_S = 86_400.0
 SESSION = Annotated[
     str, typer.Option("--session-id", "-s", metavar="ID", help="The conversation this belongs to.")
 ]
+
+BOUNDS: dict[str, Any] = {"rich_help_panel": "Bounds of this turn, tighter than those of hub.toml"}
 
 REPL_HELP = """\
 /tools [WORDS]     the tools, or those that match
@@ -52,11 +55,38 @@ async def run(
     events: Annotated[
         bool, typer.Option("--events", help="Print each step as a line of JSON, the result last.")
     ] = False,
+    rounds: Annotated[
+        int | None,
+        typer.Option("--rounds", min=1, metavar="N", help="At most so many rounds of tools.", **BOUNDS),
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", metavar="S", help="At most so long.", **BOUNDS)
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option("--tokens", min=1, metavar="N", help="At most so many tokens.", **BOUNDS)
+    ] = None,
+    cost: Annotated[
+        float | None, typer.Option("--cost", metavar="USD", help="At most so many US dollars.", **BOUNDS)
+    ] = None,
+    schema: Annotated[
+        str | None,
+        typer.Option(
+            "--schema", metavar="JSON", help="A JSON Schema the answer must fit; [cyan]@FILE[/] for a file."
+        ),
+    ] = None,
 ) -> None:
-    """Run one turn of the agent and print its reply."""
+    """Run one turn of the agent and print its reply.
+
+    A reply that was given with what there was, because a bound was reached, ends with 0 and a remark.
+    """
     text = sys.stdin.read() if message == "-" else message
     if not text.strip():
         raise InvalidArguments("the message is empty; say what the agent should do")
+    limits = {"rounds_max": rounds, "deadline_s": seconds, "tokens_max": tokens, "cost_usd_max": cost}
+    bounds: Json = {
+        "limits": {name: limit for name, limit in limits.items() if limit is not None},
+        "output_schema": None if schema is None else _schema(schema),
+    }
     async with invocation.hub() as hub:
 
         def report(event: Json) -> None:
@@ -67,13 +97,26 @@ async def run(
                 if line is not None:
                     invocation.say(line)
 
-        turn = await _turn(hub, session_id, text, report)
+        turn = await _turn(hub, session_id, text, report, bounds)
     if events:
         invocation.show_line({"type": "result", **turn})
     else:
         invocation.show(turn, views.turn)
-    if turn.get("status") not in ("completed", "rounds_exhausted"):
-        fail()
+    for remark in views.remarks(turn):
+        invocation.say(f"hub: {remark}")
+
+
+def _schema(text: str) -> Json:
+    """The JSON Schema that `--schema` gives, or names the file of."""
+    if text.startswith("@"):
+        text = tool_arguments.read_file(text[1:], "--schema")
+    try:
+        schema = json.loads(text)
+    except ValueError as error:
+        raise InvalidArguments(f"--schema: not valid JSON: {error}") from None
+    if not isinstance(schema, dict):
+        raise InvalidArguments('--schema takes a JSON object, like \'{"type": "object"}\', or @FILE')
+    return schema
 
 
 async def stdio(invocation: Invocation, session_id: SESSION = "default") -> None:
@@ -163,11 +206,13 @@ async def _rate(hub: HubConnection, turn: Json, words: str) -> None:
     await hub.request("hub/memory.feedback", {"about": turn["run_id"], "reward": reward})
 
 
-async def _turn(hub: HubConnection, session_id: str, message: str, report: Any) -> Json:
+async def _turn(
+    hub: HubConnection, session_id: str, message: str, report: Any, bounds: Json | None = None
+) -> Json:
     try:
         return await hub.request(
             "hub/run_turn",
-            {"session_id": session_id, "message": message},
+            {"session_id": session_id, "message": message, **(bounds or {})},
             deadline_s=TURN_DEADLINE_S,
             on_event=report,
         )

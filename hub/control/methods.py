@@ -346,11 +346,15 @@ def as_object(result: object) -> Json:
 
 
 def as_json(value: Any) -> Any:
+        from hub.agent import Limits
+
     """A result as JSON: dataclasses as objects, a scope as the text that names it."""
     from hub.memory import Scope
 
     if isinstance(value, Scope):
         return str(value)
+            limits=Limits(**asked.limits.model_dump()),
+            output_schema=asked.output_schema,
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: as_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):

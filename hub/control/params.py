@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from hub.builtin.agent import TurnLimits
 from hub.calls import Json
 from hub.errors import InvalidArguments
 from hub.jsonrpc import Request
@@ -90,6 +91,8 @@ class RunTurn(_Params):
 class Serve(_Params):
     host: str | None = None
     port: int | None = Field(default=None, ge=0, le=65535)
+    limits: TurnLimits = TurnLimits()
+    output_schema: Json | None = None
     auth: bool = True
 
 

@@ -19,12 +19,16 @@ import pytest
 
 from hub.home import Home
 from hub.lock import owner
-from hub.simulation.scripted_model import Call, Request, Say, ScriptedModel, Step
+from hub.simulation.scripted_model import Call, Fail, Request, Say, ScriptedModel, Step
 
 DEADLINE_S = 90
 
 
 def _script(request: Request) -> Step:
+    if "as json" in request.user:
+        return Say('```json\n{"city": "Bern"}\n```')
+    if "fail" in request.user:
+        return Fail(401, "no such key")
     if "what time" in request.user and not request.results:
         return Call("almanac.shift_date", {"day": "2026-11-21", "days": 1})
     if request.results:
@@ -129,6 +133,32 @@ def test_a_turn_s_events_are_lines_of_json_and_the_result_is_the_last(hub: Run) 
     assert events[-1]["output"] == "[scripted model] You said: hello"
     numbers = [event["seq"] for event in events[:-1]]
     assert numbers == sorted(numbers)
+
+
+def test_a_reply_that_was_given_at_a_bound_ends_with_0_and_a_remark(hub: Run) -> None:
+    done = hub("run", "what time is it tomorrow?", "--rounds", "1", "--session-id", "bound")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("[scripted model] ")
+    assert "hub: it answered with what it had: every round of tools was used" in done.stderr
+    told = hub("run", "what time is it tomorrow?", "--tokens", "1", "--json", "--session-id", "bound")
+    assert told.returncode == 0
+    assert json.loads(told.stdout)["status"] == "tokens_exhausted"
+
+
+def test_a_turn_that_failed_ends_with_1_and_says_why(hub: Run) -> None:
+    done = hub("run", "fail", "--session-id", "failed")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].startswith("hub: ")
+
+
+def test_a_reply_takes_the_form_of_a_schema(hub: Run, tmp_path: Path) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "object", "required": ["city"]}')
+    words = ("run", "as json", "--schema", f"@{schema}", "--session-id", "form")
+    assert json.loads(hub(*words).stdout) == {"city": "Bern"}
+    assert json.loads(hub(*words, "--json").stdout)["structured"] == {"city": "Bern"}
+    for wrong in ("[]", "{", f"@{tmp_path}/none", '{"type": "town"}'):
+        assert hub("run", "as json", "--schema", wrong).returncode == 2
 
 
 def test_stdio_is_a_line_in_and_a_reply_out_in_one_session(hub: Run) -> None:

@@ -13,14 +13,35 @@ if TYPE_CHECKING:
 
 
 def turn(console: Console, answer: Json) -> None:
-    """The reply; on a terminal as Markdown, in a pipe as it is."""
+    """The reply; on a terminal as Markdown, in a pipe and where it is JSON as it is."""
     output = answer.get("output") or ""
-    if console.is_terminal:
+    if console.is_terminal and "structured" not in answer:
         from rich.markdown import Markdown
 
         console.print(Markdown(output))
     else:
         console.print(output, markup=False, soft_wrap=True)
+
+
+_GIVEN_WITH_LESS = {
+    "rounds_exhausted": "every round of tools was used (agent.rounds_max, --rounds)",
+    "time_exhausted": "time was nearly up (agent.turn_deadline_s, --seconds)",
+    "tokens_exhausted": "the budget of tokens was used up (agent.turn_tokens_max, --tokens)",
+    "cost_exhausted": "the budget was used up (agent.turn_cost_usd_max, --cost)",
+    "going_in_circles": "its calls led nowhere",
+}
+
+
+def remarks(answer: Json) -> list[str]:
+    """What a person should know beside the reply: that it is short of something, and what went wrong."""
+    status = answer.get("status", "completed")
+    if status == "cut":
+        said = ["the reply is cut: the model reached its own length limit (agent.tokens_max)"]
+    elif status == "completed":
+        said = []
+    else:
+        said = [f"it answered with what it had: {_GIVEN_WITH_LESS.get(status, status)}"]
+    return said + list(answer.get("warnings") or ())
 
 
 def event_line(event: Json) -> str | None:
