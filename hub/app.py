@@ -24,7 +24,6 @@ from hub.builtin import INSTRUCTIONS, builtin_servers
 from hub.calls import Call, Face, Json
 from hub.channels import LineChannel
 from hub.clock import Clock, SystemClock
-from hub.errors import DownstreamError, UnknownName
 from hub.fleet import Fleet
 from hub.home import Home
 from hub.jsonrpc import Peer
@@ -32,6 +31,7 @@ from hub.router import Router
 from hub.server import Client, McpServer, View
 from hub.settings import Settings, ToolNames
 from hub.surface import surface_of, surfaces
+from hub.tending import Tending
 
 if TYPE_CHECKING:
     from hub.agent import Agent
@@ -84,6 +84,7 @@ class Hub:
             self._servers_changed,
             self.router.updated,
         )
+        self.tending = Tending(self._fleet)
         self.server = McpServer(
             self.router,
             self._instructions,
@@ -318,36 +319,18 @@ class Hub:
         }
 
     def _server_rows(self) -> list[Json]:
-        return [asdict(server.status()) for server in self._fleet.downstreams]
-
-    async def test_server(self, name: str) -> Json:
-        """Connect to a server now: `name`, `ok`, `tools` or `problem`, `duration_s`.
-
-        Raises:
-            UnknownName: There is no server of that name.
-        """
-        server = self._fleet.downstream(name)
-        if server is None:
-            known = ", ".join(server.name for server in self._fleet.downstreams)
-            raise UnknownName(
-                f"no server {name!r} in {self._fleet.servers_file}; there are: {known or 'none'}"
+        rows = []
+        for server in self._fleet.downstreams:
+            review = self._fleet.review(server.name)
+            changed = 0 if review is None else len(review.changes)
+            rows.append(
+                {
+                    **asdict(server.status()),
+                    "changed": changed,
+                    "held": bool(changed) and self._fleet.holds_changed,
+                }
             )
-        began = time.monotonic()
-        try:
-            await server.connect()
-        except DownstreamError as error:
-            return {
-                "name": name,
-                "ok": False,
-                "problem": error.message,
-                "duration_s": time.monotonic() - began,
-            }
-        return {
-            "name": name,
-            "ok": True,
-            "tools": len(server.items("tools/list")),
-            "duration_s": time.monotonic() - began,
-        }
+        return rows
 
     def search_tools(self, query: str, limit: int) -> list[Json]:
         """The tools that fit a query, best first."""
@@ -372,9 +355,8 @@ class Hub:
         """What clients' models are told: the hub's own words, then each server's, attributed and bounded."""
         parts = [INSTRUCTIONS] if self._builtins else []
         parts += [
-            f"Server `{server.name}` says:\n{said[:SERVER_INSTRUCTIONS_CHARS_MAX]}"
-            for server in self._fleet.downstreams
-            if (said := server.record.instructions)
+            f"Server `{name}` says:\n{said[:SERVER_INSTRUCTIONS_CHARS_MAX]}"
+            for name, said in self._fleet.instructions
         ]
         return "\n\n".join(parts)[:INSTRUCTIONS_CHARS_MAX]
 

@@ -21,6 +21,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hub.calls import Call, Json
+from hub.changes import Marked
 from hub.errors import ConfigError, UnknownName
 from hub.router import Server
 
@@ -85,6 +86,12 @@ class CuratedServer:
     @property
     def capabilities(self) -> Mapping[str, Any]:
         return self._server.capabilities
+
+    @property
+    def changed(self) -> frozenset[str]:
+        """The names, as shown, of the tools that are not what they were."""
+        changed = self._server.changed if isinstance(self._server, Marked) else frozenset()
+        return frozenset(self._rules.rename.get(own, own) for own in changed)
 
     def items(self, method: str) -> Sequence[Json]:
         items = self._server.items(method)

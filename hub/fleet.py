@@ -22,12 +22,13 @@ from hub import mcp_json, telemetry
 from hub.auth import Logins, Vault
 from hub.calls import LOG_LEVELS, Call, Json, LogLevel
 from hub.catalog import Catalog
+from hub.changes import Definitions, ReviewedServer
 from hub.clock import Clock
 from hub.curation import CuratedServer, ToolRules, tool_rules
 from hub.downstream.opening import link_opener
 from hub.downstream.process import Warden
 from hub.downstream.server import DownstreamServer
-from hub.errors import ConfigError
+from hub.errors import ConfigError, StorageError
 from hub.home import Home
 from hub.mcp_json import RESERVED_NAMES, Problem, ServersFile, public_names
 from hub.place import PROJECT_FILE, base_of, is_approved
@@ -137,6 +138,8 @@ class Fleet:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._skill_servers: list[SkillServer] = []
         self._rules: dict[str, ToolRules] = {}
+        self._definitions = Definitions(home.definitions_file)
+        self._reviews: dict[str, ReviewedServer] = {}
         self._save_timer: asyncio.TimerHandle | None = None
         self._stamp: object = None
         # A project's file may start programs as it was approved; what it becomes must be approved again.
@@ -157,10 +160,10 @@ class Fleet:
         """The servers for the router: those of the file in its order, then the skills."""
         workers = {skill_server.worker.name for skill_server in self._skill_servers}
         shown: list[Server] = []
-        for name, server in self._downstreams.items():
+        for name in self._downstreams:
             if name not in workers:
-                rules = self._rules.get(name)
-                shown.append(server if rules is None else CuratedServer(server, rules))
+                review, rules = self._reviews[name], self._rules.get(name)
+                shown.append(review if rules is None else CuratedServer(review, rules))
         return [*shown, *self._skill_servers]
 
     @property
@@ -171,6 +174,40 @@ class Fleet:
     def downstream(self, name: str) -> DownstreamServer | None:
         """One of them by its name."""
         return self._downstreams.get(name)
+
+    def review(self, name: str) -> ReviewedServer | None:
+        """What changed of a server of the file; None when there is none of that name."""
+        return self._reviews.get(name)
+
+    @property
+    def holds_changed(self) -> bool:
+        """Whether what changed is held back until it is approved."""
+        return self._settings.downstream.hold_changed
+
+    def approve(self, name: str, digest: str) -> None:
+        """Trust what changed of a server.
+
+        Args:
+            name: The server.
+            digest: Of the changes that somebody has looked at.
+
+        Raises:
+            InvalidArguments: The changes are others by now.
+            StorageError: The approval cannot be kept.
+        """
+        lists = self._reviews[name].approve(digest)
+        self._on_change(lists)
+        try:
+            self._definitions.save(set(self._reviews))
+        except OSError as error:
+            where = self._home.definitions_file
+            raise StorageError(f"{where}: the approval cannot be kept: {error.strerror or error}") from None
+
+    @property
+    def instructions(self) -> list[tuple[str, str]]:
+        """What the servers of the file tell models, each with its server's name."""
+        reviews = [self._reviews[name] for name in self._downstreams if name in self._reviews]
+        return [(review.name, said) for review in reviews if (said := review.instructions)]
 
     # -- what legacy clients change on their connections
 
@@ -325,6 +362,7 @@ class Fleet:
             ):
                 stopped.append(name)
                 del self._downstreams[name]
+                del self._reviews[name]
         kept = self._downstreams
         self._downstreams = {name: server for name, server in kept.items() if name in workers}
         for name, entry in wanted.items():
@@ -332,7 +370,8 @@ class Fleet:
                 self._downstreams[name] = kept[name]
                 kept[name].entry = entry
             else:
-                self._add(entry, name=name, lazy=bool(entry.idle_timeout_s))
+                server = self._add(entry, name=name, lazy=bool(entry.idle_timeout_s))
+                self._reviews[name] = ReviewedServer(server, self._definitions, hold=self.holds_changed)
         self._catalog.keep_only(set(self._downstreams))
         return stopped
 
@@ -370,6 +409,9 @@ class Fleet:
         if self._save_timer is None:
             loop = asyncio.get_running_loop()
             self._save_timer = loop.call_later(CATALOG_SAVE_S, self._save_catalog)
+        review = self._reviews.get(server.name)
+        if review is not None and review.server is server:
+            review.review()
         self._on_change(methods)
 
     def _save_catalog(self) -> None:
@@ -381,6 +423,10 @@ class Fleet:
         except OSError as error:
             # Without it the next start is slower, and nothing else is lost.
             log.warning("the catalog cannot be saved", extra={"problem": str(error)})
+        try:
+            self._definitions.save(set(self._reviews))
+        except OSError as error:
+            log.warning("what tools say cannot be remembered", extra={"problem": str(error)})
 
 
 def _note_refusal(task: asyncio.Task[None]) -> None:

@@ -38,7 +38,7 @@ class Server(Protocol):
 
     @property
     def absence(self) -> str | None:
-        """Why its tools are not known, in words that follow its name; None when they are."""
+        """Why what it has is not offered, in words that follow its name; None when all of it is."""
         ...
 
     @property
@@ -296,17 +296,21 @@ class Router:
         return self._servers[target.server], target.item
 
     def _unknown_tool(self, name: str) -> UnknownName:
-        for server in self._servers.values():
-            if server.absence is not None and fold(name).startswith(
-                (f"{fold(server.name)}_", f"mcp__{fold(server.name)}__")
-            ):
-                return UnknownName(
-                    f"Unknown tool: {name}; server {server.name!r} {server.absence}", tool=name
-                )
+        if absent := self._absent(name):
+            return UnknownName(f"Unknown tool: {name}; {absent}", tool=name)
         known = [tool["name"] for tool in self.tools()]
         close = difflib.get_close_matches(name, known, n=3)
         hint = f"; did you mean {', '.join(close)}?" if close else "; tools/list gives the names there are"
         return UnknownName(f"Unknown tool: {name}{hint}", tool=name)
+
+    def _absent(self, name: str) -> str | None:
+        """Why the server that a name seems to mean does not offer it."""
+        for server in self._servers.values():
+            if server.absence is not None and fold(name).startswith(
+                (f"{fold(server.name)}_", f"mcp__{fold(server.name)}__")
+            ):
+                return f"server {server.name!r} {server.absence}"
+        return None
 
     async def request(self, call: Call, surface: Surface | None = None) -> Json:
         """Answer a request that belongs to one server: the one path that every such request takes.
@@ -347,7 +351,8 @@ class Router:
         style = surface.tool_names if surface else self.tool_names
         target = self._current().names["prompts/list"].resolve(name, style)
         if target is None or (surface is not None and not surface.permits(target.server, target.item)):
-            raise UnknownName(f"Unknown prompt: {name}; prompts/list gives the names there are", prompt=name)
+            why = self._absent(name) or "prompts/list gives the names there are"
+            raise UnknownName(f"Unknown prompt: {name}; {why}", prompt=name)
         return self._servers[target.server], target.item
 
     def _resource(self, uri: object, modern: bool) -> tuple[Server, str]:

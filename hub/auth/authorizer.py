@@ -41,7 +41,7 @@ class Authorizer:
         self._retry_at = 0.0
 
     async def login(self) -> Login | None:
-        """The login as kept; None when nobody has logged in."""
+        """The login as kept, which may have ended; None when nobody has logged in."""
         if not self._loaded:
             login = await self._vault.get(self.name)
             if not self._loaded:
@@ -60,7 +60,7 @@ class Authorizer:
             return None
         if login.renew_at is not None and login.renewable and self._clock.now() >= login.renew_at:
             login = await self._renewed(login)
-        return None if login is None else f"Bearer {login.access_token}"
+        return None if login is None else login.header
 
     async def refused(self, sent: str | None, challenge: Challenge) -> bool:
         """Take note that a request was refused; returns whether it is worth sending again.
@@ -76,12 +76,9 @@ class Authorizer:
         login = await self.login()
         if login is None or challenge.status != 401:
             return False
-        if sent == f"Bearer {login.access_token}":
-            if not login.renewable:
-                return False
-            self._retry_at = 0.0
+        if sent == login.header and login.renewable:
             login = await self._renewed(login, refused=True)
-        return login is not None and sent != f"Bearer {login.access_token}"
+        return login is not None and login.header is not None and sent != login.header
 
     async def keep(self, login: Login) -> None:
         """Use a new login from now on, and keep it.
@@ -89,7 +86,7 @@ class Authorizer:
         Raises:
             StorageError: It cannot be kept; it is used all the same.
         """
-        self._login, self._loaded, self.challenge = login, True, None
+        self._login, self._loaded = login, True
         await self._vault.put(self.name, login)
 
     async def forget(self) -> bool:
@@ -148,9 +145,9 @@ class Authorizer:
             log.error("a renewed token could not be kept", extra={"server": self.name, "why": error.message})
 
     async def _end(self, login: Login) -> None:
-        """Drop a token that is of no use any more."""
+        """Drop a token that is of no use any more; the next login may use the registration again."""
         if self._login is login:
             try:
-                await self.forget()
+                await self.keep(replace(login, token={}))
             except StorageError as error:
                 log.warning("an ended login stays kept", extra={"server": self.name, "why": error.message})

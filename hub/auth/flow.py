@@ -15,7 +15,7 @@ import contextlib
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -86,6 +86,7 @@ async def log_in(
     Raises:
         LoginFailed: It did not come about.
     """
+    more = earlier if challenge.status == 403 and earlier is not None and earlier.token else None
     asked_for = client.returns_to or (_redirect_uri(earlier) if earlier is not None else None)
     async with contextlib.AsyncExitStack() as stack:
         try:
@@ -103,13 +104,17 @@ async def log_in(
                 redirect_uris=[AnyUrl(callback.redirect_uri)],
                 token_endpoint_auth_method="none" if client.secret is None else None,
             ),
-            _Memory(_registration(client, callback.redirect_uri, earlier)),
-            redirect_handler=lambda target: _send_person(target, url, callback, on_url),
+            # A registration may be bound to the scopes that it was made with: more of them need another.
+            _Memory(
+                _registration(client, callback.redirect_uri, None if more else earlier),
+                more.token if more else None,
+            ),
+            redirect_handler=lambda target: _send_person(provider, target, callback, on_url),
             callback_handler=lambda: _come_back(callback),
             client_metadata_url=client.metadata_url,
         )
-        if challenge.status == 403 and earlier is not None:
-            _resume(provider, earlier)
+        if more:
+            _resume(provider, more)
         try:
             async with asyncio.timeout(deadline_s):
                 await _drive(provider, url, _response_to(challenge, client.scopes))
@@ -132,7 +137,7 @@ async def renew(login: Login) -> Json:
     metadata = OAuthClientMetadata(
         redirect_uris=client.redirect_uris or [AnyUrl("http://127.0.0.1/callback")]
     )
-    provider = OAuthClientProvider(login.url, metadata, _Memory(client))
+    provider = OAuthClientProvider(login.url, metadata, _Memory(client, login.token))
     _resume(provider, login)
     provider.context.token_expiry_time = _EXPIRED
     try:
@@ -289,26 +294,27 @@ def _host(url: str) -> str:
 
 
 class _Memory:
-    """The storage that the SDK asks for: the registration to use, and no token."""
+    """The storage that the SDK asks for: what a flow begins with. What it ends with, its context has."""
 
-    def __init__(self, client: OAuthClientInformationFull | None) -> None:
+    def __init__(self, client: OAuthClientInformationFull | None, token: Json | None = None) -> None:
         self._client = client
+        self._tokens = None if token is None else OAuthToken.model_validate(token)
 
     async def get_tokens(self) -> OAuthToken | None:
-        return None
+        return self._tokens
 
     async def set_tokens(self, tokens: OAuthToken) -> None:
-        """The flow's context has them, and `hub.auth.vault` keeps them."""
+        """`hub.auth.vault` keeps them."""
 
     async def get_client_info(self) -> OAuthClientInformationFull | None:
         return self._client
 
     async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
-        """The flow's context has it."""
+        """It is kept with the tokens."""
 
 
 def _resume(provider: OAuthClientProvider, login: Login) -> None:
-    """Give a provider what an earlier flow has found out."""
+    """Spare a provider the discovery that an earlier flow has made."""
     context = provider.context
     if login.resource is not None:
         resource = ProtectedResourceMetadata.model_validate(login.resource)
@@ -316,20 +322,6 @@ def _resume(provider: OAuthClientProvider, login: Login) -> None:
         context.auth_server_url = str(resource.authorization_servers[0])
     if login.server is not None:
         context.oauth_metadata = OAuthMetadata.model_validate(login.server)
-    storage = context.storage
-    assert isinstance(storage, _Memory)
-    context.storage = _Resumed(OAuthToken.model_validate(login.token), login.client)
-
-
-class _Resumed(_Memory):
-    """Storage that begins with the token of an earlier login."""
-
-    def __init__(self, tokens: OAuthToken, client: Mapping[str, Any]) -> None:
-        super().__init__(OAuthClientInformationFull.model_validate(client))
-        self._tokens = tokens
-
-    async def get_tokens(self) -> OAuthToken | None:
-        return self._tokens
 
 
 def _registration(
@@ -367,8 +359,16 @@ def _response_to(challenge: Challenge, scopes: tuple[str, ...]) -> httpx2.Respon
 # -- the person
 
 
-async def _send_person(target: str, url: str, callback: Callback, on_url: Callable[[str], None]) -> None:
-    _check_target(target, url)
+async def _send_person(
+    provider: OAuthClientProvider, target: str, callback: Callback, on_url: Callable[[str], None]
+) -> None:
+    context = provider.context
+    _check_target(target, context.server_url)
+    supported = context.oauth_metadata and context.oauth_metadata.token_endpoint_auth_methods_supported
+    by_post = context.client_info and context.client_info.token_endpoint_auth_method == "client_secret_post"
+    if by_post and supported and "client_secret_post" not in supported:
+        assert context.client_info is not None
+        context.client_info.token_endpoint_auth_method = "client_secret_basic"
     state = parse_qs(urlsplit(target).query).get("state", [""])[0]
     callback.expect(state)
     on_url(target)

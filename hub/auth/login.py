@@ -17,7 +17,8 @@ class Login:
 
     Attributes:
         url: The server it is for; shown to no other.
-        token: The token response: `access_token`, perhaps `refresh_token` and `scope`.
+        token: The token response: `access_token`, perhaps `refresh_token` and `scope`; empty
+            once it is of no use any more, and only the registration is left.
         obtained_at: When the token was issued, in seconds since the epoch.
         client: The hub's registration at the authorization server.
         server: The authorization server's metadata; None where it publishes none.
@@ -32,10 +33,9 @@ class Login:
     resource: Json | None = field(default=None, repr=False)
 
     @property
-    def access_token(self) -> str:
-        """What is shown to the server."""
-        token: str = self.token["access_token"]
-        return token
+    def header(self) -> str | None:
+        """The `Authorization` header that shows it; None once it has ended."""
+        return f"Bearer {self.token['access_token']}" if self.token else None
 
     @property
     def renewable(self) -> bool:
@@ -65,11 +65,11 @@ class Login:
         """The login that was kept.
 
         Raises:
-            TypeError, KeyError, AttributeError: It is none.
+            TypeError, AttributeError: It is none.
         """
         login = cls(**content)
         lasts_s = login.token.get("expires_in", 0)
-        if not isinstance(login.token["access_token"], str) or not isinstance(lasts_s, int | float):
+        if not isinstance(login.token.get("access_token", ""), str) or not isinstance(lasts_s, int | float):
             raise TypeError("no token that the hub has kept")
         return login
 

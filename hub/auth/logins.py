@@ -45,6 +45,23 @@ class Logins:
             self._authorizers[key] = Authorizer(entry.name, entry.url, self._vault, self._clock)
         return self._authorizers[key]
 
+    def check(self, entry: ServerEntry) -> Authorizer:
+        """The authorizer of an entry that one can log in to.
+
+        Raises:
+            InvalidArguments: One cannot; says why.
+        """
+        authorizer = self.authorizer(entry)
+        if authorizer is None:
+            raise InvalidArguments(_why_no_login(entry))
+        return authorizer
+
+    async def is_logged_in(self, entry: ServerEntry) -> bool:
+        """Whether there is a login for an entry."""
+        authorizer = self.authorizer(entry)
+        login = None if authorizer is None else await authorizer.login()
+        return login is not None and bool(login.token)
+
     async def log_in(self, entry: ServerEntry, on_url: Callable[[str], None]) -> None:
         """Have a person log in at a server.
 
@@ -57,9 +74,7 @@ class Logins:
             DownstreamError: It did not come about; says why.
             StorageError: The login cannot be kept.
         """
-        authorizer = self.authorizer(entry)
-        if authorizer is None:
-            raise InvalidArguments(_why_no_login(entry))
+        authorizer = self.check(entry)
         if entry.name in self._running:
             raise InvalidArguments(f"somebody is logging in to {entry.name!r} already")
         self._running.add(entry.name)
@@ -79,6 +94,7 @@ class Logins:
                 )
             except LoginFailed as failure:
                 raise DownstreamError(entry.name, f"the login failed: {failure}") from None
+            authorizer.challenge = None
             await authorizer.keep(login)
         finally:
             self._running.discard(entry.name)

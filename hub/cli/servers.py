@@ -8,6 +8,9 @@ change up by itself.
 from __future__ import annotations
 
 import re
+import sys
+import threading
+import webbrowser
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +19,11 @@ import typer
 from hub.calls import Json
 from hub.cli.invocation import Invocation, command, fail
 from hub.cli.views import servers as views
-from hub.cli.views.style import plain
+from hub.cli.views.style import mark, plain
 from hub.errors import InvalidArguments
+
+LOGIN_DEADLINE_S = 3700.0
+"""The command waits as long as a hub can be set to wait for a person."""
 
 NAME = Annotated[str, typer.Argument(help="The server's name in the file.")]
 
@@ -32,6 +38,9 @@ def add_to(root: typer.Typer) -> None:
     command(group, "enable")(enable)
     command(group, "disable")(disable)
     command(group, "test")(test)
+    command(group, "login")(login)
+    command(group, "logout")(logout)
+    command(group, "approve")(approve)
 
 
 async def list_servers(invocation: Invocation) -> None:
@@ -130,6 +139,63 @@ async def test(invocation: Invocation, name: NAME) -> None:
         answer = await hub.request("hub/servers.test", {"name": name}, deadline_s=180)
     invocation.show(answer, views.server_test)
     if not answer["ok"]:
+        fail()
+
+
+async def login(
+    invocation: Invocation,
+    name: NAME,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Only print where to go; for another browser or account.")
+    ] = False,
+) -> None:
+    """Log in at a server that asks for it, in the browser."""
+
+    def send(event: Json) -> None:
+        url = str(event["url"])
+        invocation.say(f"hub: log in at {name} here, the hub waits for the browser to come back:\n\n{url}\n")
+        if not no_browser:
+            # Some browsers stay in the foreground of whoever opened them.
+            threading.Thread(target=webbrowser.open, args=[url], daemon=True).start()
+
+    async with invocation.hub() as hub:
+        answer = await hub.request(
+            "hub/servers.login", {"name": name}, deadline_s=LOGIN_DEADLINE_S, on_event=send
+        )
+    invocation.show(answer, views.login)
+    if not answer["ok"]:
+        fail()
+
+
+async def logout(invocation: Invocation, name: NAME) -> None:
+    """Forget the login at a server."""
+    async with invocation.hub() as hub:
+        answer = await hub.request("hub/servers.logout", {"name": name})
+    sentence = "Logged out of {name}." if answer["login"] else "There was no login at {name}."
+    invocation.show(answer, _said(sentence))
+
+
+async def approve(
+    invocation: Invocation,
+    name: NAME,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Approve without asking.")] = False,
+) -> None:
+    """Show what a server says of itself that it did not say before, and approve it."""
+    async with invocation.hub() as hub:
+        answer = await hub.request("hub/servers.changes", {"name": name})
+        if not invocation.json:
+            views.changes(invocation.console, answer)
+        asks = not yes and not invocation.json and sys.stdin.isatty() and sys.stderr.isatty()
+        agreed = yes or (asks and typer.confirm("Trust this from now on?", default=False, err=True))
+        if answer["changes"] and agreed:
+            approved = await hub.request("hub/servers.approve", {"name": name, "digest": answer["digest"]})
+            answer |= approved
+    if invocation.json:
+        invocation.show(answer, views.changes)
+    elif "approved" in answer:
+        invocation.console.print(f"{mark('ok')} Approved.")
+    elif answer["changes"]:
+        invocation.say("hub: nothing was approved" + ("" if asks else "; --yes approves without asking"))
         fail()
 
 

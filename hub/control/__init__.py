@@ -6,7 +6,8 @@ of the same installation.
 
     hub/status   hub/stop
     hub/tools.list | show | search | call      a call reports `notifications/progress`
-    hub/servers.list | test
+    hub/servers.list | test | logout | changes | approve
+    hub/servers.login                          reports where to go as `hub/event`
     hub/memory.store | recall | feedback | forget | list | stats
     hub/sessions.list | show | delete
     hub/run_turn                               reports each step as `hub/event`

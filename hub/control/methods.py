@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hub.calls import Caller, Json
+from hub.changes import Marked
 from hub.channels import LineChannel
 from hub.control import params
 from hub.errors import METHOD_NOT_FOUND, DownstreamTimeout, InvalidArguments, RpcError, UnknownName
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from hub.memory import Memory, Provenance, Scope
     from hub.router import Router
     from hub.sessions import Sessions
+    from hub.tending import Tending
 
 
 class RunningHub(Protocol):
@@ -58,8 +60,9 @@ class RunningHub(Protocol):
         """Every server with its state: `file`, `servers`, `problems`; never waits."""
         ...
 
-    async def test_server(self, name: str) -> Json:
-        """Connect to a server now: `name`, `ok`, `tools` or `problem`, `duration_s`."""
+    @property
+    def tending(self) -> Tending:
+        """What a person does about one server."""
         ...
 
     def count_client(self, change: int) -> None:
@@ -101,6 +104,10 @@ class ControlConnection:
             "hub/tools.call": self._tools_call,
             "hub/servers.list": self._servers_list,
             "hub/servers.test": self._servers_test,
+            "hub/servers.login": self._servers_login,
+            "hub/servers.logout": self._servers_logout,
+            "hub/servers.changes": self._servers_changes,
+            "hub/servers.approve": self._servers_approve,
             "hub/memory.store": self._memory_store,
             "hub/memory.recall": self._memory_recall,
             "hub/memory.feedback": self._memory_feedback,
@@ -153,7 +160,12 @@ class ControlConnection:
         if wanted is not None:
             tools = [tool for tool in tools if self._hub.router.resolve(tool["name"])[0].name == wanted]
         starting = [server["name"] for server in self._hub.servers()["servers"] if _is_starting(server)]
-        return {"tools": tools, "starting": starting}
+        changed = [tool["name"] for tool in tools if self._has_changed(tool["name"])]
+        return {"tools": tools, "starting": starting, "changed": changed}
+
+    def _has_changed(self, name: str) -> bool:
+        server, item = self._hub.router.resolve(name)
+        return isinstance(server, Marked) and item in server.changed
 
     async def _tools_show(self, request: Request) -> Json:
         router = self._hub.router
@@ -201,7 +213,23 @@ class ControlConnection:
         return self._hub.servers()
 
     async def _servers_test(self, request: Request) -> Json:
-        return await self._hub.test_server(params.read(params.ServersTest, request).name)
+        return await self._hub.tending.test(params.read(params.OneServer, request).name)
+
+    async def _servers_login(self, request: Request) -> Json:
+        def tell(url: str) -> None:
+            request.peer.notify("hub/event", {"type": "login", "url": url})
+
+        return await self._hub.tending.log_in(params.read(params.OneServer, request).name, tell)
+
+    async def _servers_logout(self, request: Request) -> Json:
+        return await self._hub.tending.log_out(params.read(params.OneServer, request).name)
+
+    async def _servers_changes(self, request: Request) -> Json:
+        return self._hub.tending.changes(params.read(params.OneServer, request).name)
+
+    async def _servers_approve(self, request: Request) -> Json:
+        asked = params.read(params.ServersApprove, request)
+        return self._hub.tending.approve(asked.name, asked.digest)
 
     # -- memory
 
@@ -318,11 +346,15 @@ class ControlConnection:
         if not asked.message.strip():
             raise InvalidArguments("the message is empty")
         agent = await self._hub.agent()
+        from hub.agent import Limits
+
         result = await agent.run_turn(
             self._caller,
             asked.session_id,
             asked.message,
             on_event=lambda event: request.peer.notify("hub/event", event.to_json()),
+            limits=Limits(**asked.limits.model_dump()),
+            output_schema=asked.output_schema,
         )
         return result.to_json()
 
@@ -346,15 +378,11 @@ def as_object(result: object) -> Json:
 
 
 def as_json(value: Any) -> Any:
-        from hub.agent import Limits
-
     """A result as JSON: dataclasses as objects, a scope as the text that names it."""
     from hub.memory import Scope
 
     if isinstance(value, Scope):
         return str(value)
-            limits=Limits(**asked.limits.model_dump()),
-            output_schema=asked.output_schema,
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: as_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):

@@ -36,8 +36,13 @@ class ToolsCall(_Params):
     meta: Json = Field(default={}, alias="_meta")
 
 
-class ServersTest(_Params):
+class OneServer(_Params):
     name: str
+
+
+class ServersApprove(_Params):
+    name: str
+    digest: str
 
 
 class MemoryStore(_Params):
@@ -86,13 +91,13 @@ class SessionsDelete(_Params):
 class RunTurn(_Params):
     message: str
     session_id: str = "default"
+    limits: TurnLimits = TurnLimits()
+    output_schema: Json | None = None
 
 
 class Serve(_Params):
     host: str | None = None
     port: int | None = Field(default=None, ge=0, le=65535)
-    limits: TurnLimits = TurnLimits()
-    output_schema: Json | None = None
     auth: bool = True
 
 

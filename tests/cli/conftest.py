@@ -138,7 +138,11 @@ class Hub:
             "problems": [],
         }
 
-    async def test_server(self, name: str) -> Json:
+    @property
+    def tending(self) -> Any:
+        return self
+
+    async def test(self, name: str) -> Json:
         return {"name": name, "ok": False, "problem": "is away"}
 
     def count_client(self, change: int) -> None:

@@ -14,10 +14,17 @@ if TYPE_CHECKING:
 
 def tools(console: Console, answer: Json) -> None:
     rows = table(("tool", {"style": "cyan", "no_wrap": True}), "what it does")
+    changed = frozenset(answer.get("changed", ()))
     for definition in answer["tools"]:
-        rows.add_row(plain(definition["name"]), plain(first_line(definition.get("description"))))
+        sign = f"{mark('warning')} [yellow]changed[/] " if definition["name"] in changed else ""
+        rows.add_row(plain(definition["name"]), sign + plain(first_line(definition.get("description"))))
     console.print(rows)
     count_line(console, len(answer["tools"]), "tool")
+    if changed:
+        console.print(
+            f"{mark('warning')} {len(changed)} say something else than when they were first seen: "
+            "hub servers approve NAME"
+        )
     if answer.get("starting"):
         console.print(f"{mark('warning')} still starting: {plain(', '.join(answer['starting']))}")
 
