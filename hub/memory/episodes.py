@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
@@ -35,7 +35,41 @@ class Kept:
     position: int | None
 
 
-def rendered(episode: Episode) -> str:
+class Told(Protocol):
+    """What an episode is told in."""
+
+    @property
+    def intent(self) -> str: ...
+    @property
+    def experience(self) -> str: ...
+    @property
+    def outcome(self) -> str | None: ...
+    @property
+    def actor(self) -> str | None: ...
+    @property
+    def happened_at(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What ranking needs of an episode; read a hundred times for each recall."""
+
+    key: int
+    scope: Scope
+    intent: str
+    experience: str
+    outcome: str | None
+    actor: str | None
+    thread: str | None
+    position: int | None
+    happened_at: float
+    q_updated_at: float
+    visits: int
+    direct_visits: float
+    direct_rewards: float
+
+
+def rendered(episode: Told) -> str:
     """The text that is searched: when and who, when they were told, and what.
 
     The date and the speaker in front of a line double what vector search finds in
@@ -208,6 +242,30 @@ def by_keys(connection: Connection, keys: Iterable[int]) -> dict[int, Kept]:
         select(episodes).where(episodes.c.id.in_(list(keys)), episodes.c.deleted_at.is_(None))
     )
     return {row.id: _kept(row) for row in rows}
+
+
+def briefs(connection: Connection, keys: Iterable[int]) -> dict[int, Brief]:
+    """The living episodes with these keys, as far as ranking needs them."""
+    table = episodes.c
+    rows = connection.execute(
+        select(
+            table.id,
+            table.scope_kind,
+            table.scope_key,
+            table.intent,
+            table.experience,
+            table.outcome,
+            table.actor,
+            table.thread,
+            table.position,
+            table.happened_at,
+            table.q_updated_at,
+            table.visits,
+            table.direct_visits,
+            table.direct_rewards,
+        ).where(table.id.in_(list(keys)), table.deleted_at.is_(None))
+    )
+    return {key: Brief(key, Scope(kind, name), *rest) for key, kind, name, *rest in rows}
 
 
 def by_id(connection: Connection, episode_id: str) -> Kept | None:

@@ -8,6 +8,7 @@ search itself and not its result.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Sequence
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 TERMS_MAX = 64
 """How many words of a query are searched; a pasted page does not become a thousand-way match."""
+SCORED_MAX = 4_000
+"""How many episodes one search scores, as far as leaving common words out can bound it."""
+COUNTS_MAX = 10_000
+"""How many words' counts are remembered."""
 CONTEXT_WEIGHT = 0.4
 """What a word counts that stands next to an episode and not in it."""
 
@@ -40,8 +45,12 @@ _REWORD = text("UPDATE episode_words SET text = :text WHERE rowid = :id")
 _SURROUND = text("UPDATE episode_words SET context = :context WHERE rowid = :id")
 _DELETE = text("DELETE FROM episode_words WHERE rowid = :id")
 _SEARCH = text(
-    f"SELECT rowid, -bm25(episode_words, 0.0, 1.0, {CONTEXT_WEIGHT}) FROM episode_words "
-    f"WHERE episode_words MATCH :query ORDER BY bm25(episode_words, 0.0, 1.0, {CONTEXT_WEIGHT}) LIMIT :limit"
+    f"SELECT rowid, bm25(episode_words, 0.0, 1.0, {CONTEXT_WEIGHT}) AS score FROM episode_words "
+    "WHERE episode_words MATCH :query ORDER BY score LIMIT :limit"
+)
+_NEWEST = text("SELECT max(rowid) FROM episode_words")
+_COUNT = text(
+    "SELECT count(*) FROM (SELECT 1 FROM episode_words WHERE episode_words MATCH :query LIMIT :limit)"
 )
 
 
@@ -89,18 +98,56 @@ def delete(connection: Connection, keys: Sequence[int]) -> None:
 
 
 def search(
-    connection: Connection, query: str, scopes: Sequence[Scope], limit: int
+    connection: Connection, query: str, scopes: Sequence[Scope], limit: int, vocabulary: Vocabulary
 ) -> list[tuple[int, float]]:
     """The episodes that share a word with the query: keys and BM25 scores above 0, best first."""
-    wanted = terms(query)
+    wanted = vocabulary.telling(connection, terms(query))
     if not wanted or not scopes:
         return []
     within = " OR ".join(_scope_word(scope) for scope in scopes)
     either = " OR ".join(f'"{word}"' for word in wanted)
     match = f"(scope : ({within})) AND ({{text context}} : ({either}))"
-    return [(row[0], row[1]) for row in connection.execute(_SEARCH, {"query": match, "limit": limit})]
+    return [(row[0], -row[1]) for row in connection.execute(_SEARCH, {"query": match, "limit": limit})]
 
 
+class Vocabulary:
+    """How common words are, to leave out those that cost much and tell little.
+
+    Scoring takes a microsecond for each episode that shares any word with the query, so a
+    word that stands everywhere makes a search slow and changes little in its order.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._newest = 0
+
+    def telling(self, connection: Connection, wanted: Sequence[str]) -> list[str]:
+        """The rarest words that together stand in at most `SCORED_MAX` episodes; at least one."""
+        newest = connection.execute(_NEWEST).scalar() or 0
+        if newest <= SCORED_MAX:
+            return list(wanted)
+        if newest > self._newest * 1.25 or len(self._counts) > COUNTS_MAX:
+            self._counts.clear()
+            self._newest = newest
+        counts = {word: self._count(connection, word) for word in wanted}
+        telling: list[str] = []
+        total = 0
+        for word in sorted(wanted, key=counts.__getitem__):
+            total += counts[word]
+            if telling and total > SCORED_MAX:
+                break
+            telling.append(word)
+        return telling
+
+    def _count(self, connection: Connection, word: str) -> int:
+        """In how many episodes a word stands, counted no further than matters."""
+        if word not in self._counts:
+            count = connection.execute(_COUNT, {"query": f'text : "{word}"', "limit": SCORED_MAX}).scalar()
+            self._counts[word] = count or 0
+        return self._counts[word]
+
+
+@functools.lru_cache(maxsize=20_000)
 def _stem(word: str) -> str:
     """A word without the endings that English adds most."""
     for ending in ("ing", "ed", "es", "s"):

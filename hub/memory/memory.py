@@ -193,10 +193,8 @@ class Memory:
             raise InvalidArguments("a recall needs a query")
         if scopes is None:
             scopes = [GLOBAL] if project is None else [Scope("project", project), GLOBAL]
-        vector = await self._meaning.embed(query)
         wanted = Wanted(
             query=query,
-            vector=vector,
             scopes=list(dict.fromkeys(scopes)),
             k1=self._settings.k1 if k1 is None else k1,
             k2=self._settings.k2 if k2 is None else k2,
@@ -205,9 +203,8 @@ class Memory:
         )
         if wanted.k1 < 1 or wanted.k2 < 1 or not 0 <= wanted.value_weight <= 1:
             raise InvalidArguments("k1 and k2 are at least 1, value_weight lies between 0 and 1")
-        hits = await self._recalling.find(wanted)
-        recall = Recall(self._new_id("rc"), tuple(hit for _, hit in hits), self._meaning.degraded)
-        sense = self._meaning.sense
+        found = await self._recalling.find(wanted)
+        recall = Recall(self._new_id("rc"), tuple(hit for _, hit in found.hits), self._meaning.degraded)
         self._ledger.add(
             RecallRecord(
                 recall.recall_id,
@@ -215,10 +212,10 @@ class Memory:
                 client,
                 run_id,
                 # A query that found nothing teaches nothing.
-                query if hits else "",
-                None if sense is None else sense.embedder.id,
-                vector,
-                tuple((key, hit.score) for key, hit in hits),
+                query if found.hits else "",
+                found.embedder,
+                found.vector,
+                tuple((key, hit.score) for key, hit in found.hits),
             )
         )
         return recall
@@ -309,9 +306,8 @@ class Memory:
 
     async def _found(self, query: str, scopes: Sequence[Scope]) -> list[int]:
         """What a query finds, by relevance alone, as keys."""
-        vector = await self._meaning.embed(query)
-        wanted = Wanted(query, vector, scopes, FORGET_MAX, FORGET_MAX, value_weight=0.0, min_score=0.0)
-        return [key for key, _ in await self._recalling.find(wanted)]
+        wanted = Wanted(query, scopes, FORGET_MAX, FORGET_MAX, value_weight=0.0, min_score=0.0)
+        return [key for key, _ in (await self._recalling.find(wanted)).hits]
 
     async def list(
         self, *, scopes: Sequence[Scope] | None = None, limit: int = 50, offset: int = 0

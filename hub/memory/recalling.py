@@ -17,8 +17,8 @@ import numpy as np
 
 from hub.clock import Clock
 from hub.memory import episodes, fulltext, intents, ranking, value
-from hub.memory.episode import Episode, Hit, Scope
-from hub.memory.meaning import Meaning
+from hub.memory.episode import Hit, Scope
+from hub.memory.meaning import Meaning, Sense
 from hub.settings import MemorySettings
 from hub.store import Store
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy import Connection
 
-    from hub.memory.episodes import Kept
+    from hub.memory.episodes import Brief, Told
 
 POOL = 60
 """How many candidates each of the two searches contributes."""
@@ -54,7 +54,6 @@ class Wanted:
     """What a recall asks for.
 
     Attributes:
-        vector: Of the query; None without a sentence model.
         k1: How many candidates relevance hands on to value.
         k2: How many hits there are at most.
         value_weight: 0 ranks by relevance alone, 1 by learned value alone.
@@ -62,7 +61,6 @@ class Wanted:
     """
 
     query: str
-    vector: NDArray[Any] | None
     scopes: Sequence[Scope]
     k1: int
     k2: int
@@ -71,14 +69,42 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """What a recall found.
+
+    Attributes:
+        hits: With their keys, best first.
+        embedder: The sentence model in use; None without one.
+        vector: The query's; None without a sentence model.
+    """
+
+    hits: list[tuple[int, Hit]]
+    embedder: str | None
+    vector: NDArray[Any] | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Pool:
     """The candidates with everything that is known about them, by key."""
 
-    kept: dict[int, Kept]
+    briefs: dict[int, Brief]
+    sense: Sense | None
+    vector: NDArray[Any] | None
+    near: dict[int, float]
     similarity: dict[int, float]
     lexical: dict[int, float]
     helpful: frozenset[int]
     judged: dict[int, list[tuple[int, float, float]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """One candidate with its place among the signals, what was learned about it, and its score."""
+
+    key: int
+    row: int
+    learned: float
+    score: float
 
 
 class Recalling:
@@ -104,94 +130,104 @@ class Recalling:
         self._clock = clock
         self._rng = rng
         self._weights = weights
+        self._vocabulary = fulltext.Vocabulary()
 
-    async def find(self, wanted: Wanted) -> list[tuple[int, Hit]]:
-        """The hits with their keys, best first."""
-        near = self._near_intents(wanted)
-        pool = await self._pool(wanted, near)
-        if not pool.kept:
+    async def find(self, wanted: Wanted) -> Found:
+        """What is relevant and has helped, best first."""
+        pool = await self._pool(wanted)
+        embedder = None if pool.sense is None else pool.sense.embedder.id
+        return Found(await self._hits(wanted, pool), embedder, pool.vector)
+
+    async def _hits(self, wanted: Wanted, pool: _Pool) -> list[tuple[int, Hit]]:
+        if not pool.briefs:
             return []
-        now = self._clock.now()
-        keys = list(pool.kept)
         words = fulltext.words(wanted.query)
-        actors = {kept.episode.actor for kept in pool.kept.values()} - {None}
-        named = {actor for actor in actors if actor is not None and _is_named(actor, words)}
-        relevance = ranking.relevance(
+        actors = {brief.actor for brief in pool.briefs.values() if brief.actor is not None}
+        named = {actor for actor in actors if _is_named(actor, words)}
+        relevance = self._relevance(pool, named)
+        best = self._ranked(wanted, pool, relevance)[: wanted.k2]
+        kept = await self._store.read(lambda c: episodes.by_keys(c, [ranked.key for ranked in best]))
+        terms = fulltext.terms(wanted.query)
+        hits = []
+        for ranked in best:
+            if ranked.score < wanted.min_score or ranked.key not in kept:
+                continue
+            episode, row = kept[ranked.key].episode, ranked.row
+            hit = Hit(
+                episode=episode,
+                score=ranked.score,
+                similarity=pool.similarity.get(ranked.key),
+                lexical=float(relevance.lexical[row]),
+                neighbour=float(relevance.neighbour[row]) if episode.thread is not None else 0.0,
+                recency=float(relevance.recency[row]),
+                value=ranked.learned,
+                why=(),
+            )
+            why = _reasons(hit, terms, episode.actor in named, ranked.key in pool.helpful)
+            hits.append((ranked.key, replace(hit, why=why)))
+        return hits
+
+    def _relevance(self, pool: _Pool, named: set[str]) -> ranking.Relevance:
+        """The signals of the candidates, in the order of the pool."""
+        now = self._clock.now()
+        return ranking.relevance(
             [
                 ranking.Candidate(
                     similarity=pool.similarity.get(key),
                     lexical=pool.lexical.get(key, 0.0),
-                    thread=_thread(kept.episode),
-                    position=kept.position,
-                    actor=_actor_signal(kept.episode.actor, named),
-                    chars=len(episodes.rendered(kept.episode)),
-                    age_s=now - kept.episode.happened_at,
+                    thread=None if brief.thread is None else f"{brief.scope} {brief.thread}",
+                    position=brief.position,
+                    actor=_actor_signal(brief.actor, named),
+                    chars=len(brief.experience),
+                    age_s=now - brief.happened_at,
                 )
-                for key, kept in pool.kept.items()
+                for key, brief in pool.briefs.items()
             ],
             self._weights,
         )
+
+    def _ranked(self, wanted: Wanted, pool: _Pool, relevance: ranking.Relevance) -> list[_Ranked]:
+        """What is relevant, by relevance and learned value, best first."""
+        now = self._clock.now()
+        keys = list(pool.briefs)
         relevant = self._relevant(wanted, pool)
-        order = [row for row in np.argsort(-relevance.score, kind="stable") if keys[row] in relevant]
-        first = order[: wanted.k1]
-        first += [row for row in order[wanted.k1 :] if keys[row] in pool.helpful]
-        scaled = ranking.minmax(relevance.score[first])
-        kernels = _kernels(near)
-        hits = []
-        for row, best in zip(first, scaled.tolist(), strict=True):
-            key = keys[row]
-            episode = pool.kept[key].episode
-            learned = self._learned(episode, kernels, pool.judged.get(key, []), now)
-            score = (1 - wanted.value_weight) * best + wanted.value_weight * (0.5 + learned)
+        order = [row for row in np.argsort(-relevance.score, kind="stable").tolist() if keys[row] in relevant]
+        first = order[: wanted.k1] + [row for row in order[wanted.k1 :] if keys[row] in pool.helpful]
+        kernels = _kernels(pool.near)
+        out = []
+        for row, scaled in zip(first, ranking.minmax(relevance.score[first]).tolist(), strict=True):
+            brief = pool.briefs[keys[row]]
+            learned = self._learned(brief, kernels, pool.judged.get(brief.key, []), now)
+            score = (1 - wanted.value_weight) * scaled + wanted.value_weight * (0.5 + learned)
             if self._settings.exploration:
-                score += self._settings.exploration * self._rng.random() / (1 + episode.visits)
-            hit = Hit(
-                episode=episode,
-                score=min(1.0, score),
-                similarity=pool.similarity.get(key),
-                lexical=float(relevance.lexical[row]),
-                neighbour=float(relevance.neighbour[row]) if episode.thread is not None else 0.0,
-                recency=float(relevance.recency[row]),
-                value=learned,
-                why=(),
-            )
-            hits.append((key, hit))
-        hits.sort(key=lambda entry: -entry[1].score)
-        terms = fulltext.terms(wanted.query)
-        return [
-            (key, replace(hit, why=_reasons(hit, terms, hit.episode.actor in named, key in pool.helpful)))
-            for key, hit in hits[: wanted.k2]
-            if hit.score >= wanted.min_score
-        ]
+                score += self._settings.exploration * self._rng.random() / (1 + brief.visits)
+            out.append(_Ranked(brief.key, row, learned, min(1.0, score)))
+        return sorted(out, key=lambda ranked: -ranked.score)
 
-    def _near_intents(self, wanted: Wanted) -> dict[int, float]:
-        """Judged intents that have something to say about the query: cosines by key, nearest first."""
-        sense = self._meaning.sense
-        if sense is None or wanted.vector is None:
-            return {}
-        near = sense.intents.cosines(wanted.vector, value.KERNEL_FLOOR)
-        return dict(sorted(near.items(), key=lambda item: -item[1])[:INTENTS_NEAR_MAX])
-
-    async def _pool(self, wanted: Wanted, near: Mapping[int, float]) -> _Pool:
-        sense, vector = self._meaning.sense, wanted.vector
-        by_words = self._store.read(lambda c: dict(fulltext.search(c, wanted.query, wanted.scopes, POOL)))
-        if sense is None or vector is None:
-            lexical, similarity = await by_words, {}
-        else:
-            lexical, dense = await asyncio.gather(by_words, sense.vectors.search(vector, wanted.scopes, POOL))
-            similarity = dict(dense)
+    async def _pool(self, wanted: Wanted) -> _Pool:
+        """The candidates of both searches, and those that helped with similar intents."""
+        by_words = self._store.read(
+            lambda c: dict(fulltext.search(c, wanted.query, wanted.scopes, POOL, self._vocabulary))
+        )
+        vector, lexical = await asyncio.gather(self._meaning.embed(wanted.query), by_words)
+        sense = None if vector is None else self._meaning.sense
+        near: dict[int, float] = {}
+        similarity: dict[int, float] = {}
+        if sense is not None and vector is not None:
+            near = _nearest(sense.intents.cosines(vector, value.KERNEL_FLOOR))
+            similarity = dict(await sense.vectors.search(vector, wanted.scopes, POOL))
 
         def read(connection: Connection) -> _Pool:
             close = {key: cosine for key, cosine in near.items() if cosine >= HELPFUL_COSINE}
             helpful = intents.helpful_at(connection, close, HELPFUL_MAX)
-            found = episodes.by_keys(connection, {*similarity, *lexical, *helpful})
-            kept = {key: each for key, each in found.items() if each.episode.scope in wanted.scopes}
+            found = episodes.briefs(connection, {*similarity, *lexical, *helpful})
+            briefs = {key: brief for key, brief in found.items() if brief.scope in wanted.scopes}
             if sense is not None and vector is not None:
-                unseen = [key for key in kept if key not in similarity]
+                unseen = [key for key in briefs if key not in similarity]
                 others = episodes.vectors_of(connection, unseen, sense.embedder.id)
                 similarity.update((key, float(other @ vector)) for key, other in others.items())
-            judged = intents.values_near(connection, list(near), list(kept))
-            return _Pool(kept, similarity, lexical, frozenset(helpful), judged)
+            judged = intents.values_near(connection, list(near), list(briefs))
+            return _Pool(briefs, sense, vector, near, similarity, lexical, frozenset(helpful), judged)
 
         return await self._store.read(read)
 
@@ -199,34 +235,34 @@ class Recalling:
         """The candidates that have to do with the query at all."""
         floor = self._settings.relevance_floor
         if floor == 0:
-            return set(pool.kept)
+            return set(pool.briefs)
+        similar = {key for key in pool.briefs if pool.similarity.get(key, -1.0) >= floor}
+        best = max((pool.similarity.get(key, -1.0) for key in pool.briefs), default=-1.0)
+        size = 0 if pool.sense is None else pool.sense.vectors.size(wanted.scopes)
+        if best < _best_by_chance(size):
+            similar = set()
         terms = fulltext.terms(wanted.query)
-        enough = len(terms) * (COVERAGE_FLOOR_ALONE if wanted.vector is None else COVERAGE_FLOOR)
+        enough = len(terms) * (COVERAGE_FLOOR if pool.sense else COVERAGE_FLOOR_ALONE)
         covering = {
             key
-            for key in pool.lexical
-            if key in pool.kept and len(fulltext.shared(terms, _stems(pool.kept[key].episode))) >= enough
+            for key in pool.lexical.keys() & pool.briefs.keys() - similar
+            if len(fulltext.shared(terms, _stems(pool.briefs[key]))) >= enough
         }
-        certain = covering | (pool.helpful & pool.kept.keys())
-        best = max((pool.similarity.get(key, -1.0) for key in pool.kept), default=-1.0)
-        if not certain and best < max(floor, _best_by_chance(self._size(wanted))):
-            return set()
-        return certain | {key for key in pool.kept if pool.similarity.get(key, -1.0) >= floor}
-
-    def _size(self, wanted: Wanted) -> int:
-        sense = self._meaning.sense
-        return 0 if sense is None else sense.vectors.size(wanted.scopes)
+        helpful = pool.helpful & pool.briefs.keys()
+        if (covering or helpful) and not similar:
+            similar = {key for key in pool.briefs if pool.similarity.get(key, -1.0) >= floor}
+        return similar | covering | helpful
 
     def _learned(
         self,
-        episode: Episode,
+        brief: Brief,
         kernels: Mapping[int, float],
         judged: Sequence[tuple[int, float, float]],
         now: float,
     ) -> float:
         """What past judgements add or take, faded by the time since the last one."""
-        learned = value.advantage(kernels, judged, episode.direct_visits, episode.direct_rewards)
-        return value.faded(learned, now - episode.q_updated_at, self._settings.value_half_life_days * 86_400)
+        learned = value.advantage(kernels, judged, brief.direct_visits, brief.direct_rewards)
+        return value.faded(learned, now - brief.q_updated_at, self._settings.value_half_life_days * 86_400)
 
 
 def _best_by_chance(size: int) -> float:
@@ -234,13 +270,13 @@ def _best_by_chance(size: int) -> float:
     return NOISE_MEAN + NOISE_SPREAD * math.sqrt(2 * math.log(max(2, size)))
 
 
+def _nearest(cosines: Mapping[int, float]) -> dict[int, float]:
+    """The nearest of some intents, nearest first."""
+    return dict(sorted(cosines.items(), key=lambda item: -item[1])[:INTENTS_NEAR_MAX])
+
+
 def _kernels(near: Mapping[int, float]) -> dict[int, float]:
     return dict(zip(near, value.kernel(np.array(list(near.values()))).tolist(), strict=True))
-
-
-def _thread(episode: Episode) -> str | None:
-    """A thread's name, distinct over all scopes."""
-    return None if episode.thread is None else f"{episode.scope} {episode.thread}"
 
 
 def _is_named(actor: str, words: Sequence[str]) -> bool:
@@ -248,7 +284,7 @@ def _is_named(actor: str, words: Sequence[str]) -> bool:
     return any(part in words for part in fulltext.words(actor))
 
 
-def _stems(episode: Episode) -> set[str]:
+def _stems(episode: Told) -> set[str]:
     return fulltext.stems(episodes.rendered(episode)[:COVERAGE_CHARS])
 
 

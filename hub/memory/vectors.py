@@ -13,6 +13,7 @@ lost vectors, or belongs to another home, is mended by the difference.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 
 BATCH = 64
 """How many vectors go to Chroma at once: a search waits for at most one batch."""
+GATHER_S = 1.0
+"""How long what was stored waits for company before it goes to the index."""
 REOPEN_WAITS_S = (1.0, 30.0)
 """After a failure, when to open the index again; after the last one it stays closed."""
 SAMPLE = 8
@@ -74,6 +77,7 @@ class Vectors:
         self._broken = False
         self._running = True
         self._changed = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._settled = asyncio.Event()
         self.index_state = "opening"
 
@@ -121,7 +125,10 @@ class Vectors:
             self._exact[scope].add(key, vector)
         if self._taken_up(scope):
             before = None if replaces is None else episodes.digest(replaces)
-            self._waiting.setdefault(scope, {})[key] = _Waiting(episode, vector, before)
+            waiting = self._waiting.setdefault(scope, {})
+            waiting[key] = _Waiting(episode, vector, before)
+            if len(waiting) >= BATCH:
+                self._hurry.set()
         elif scope.kind != "session":
             self._unindexed.add(scope)
         self._wake()
@@ -166,6 +173,7 @@ class Vectors:
 
     async def settle(self) -> None:
         """Wait until the index holds everything that was stored before, or is given up for good."""
+        self._hurry.set()
         await self._settled.wait()
 
     async def close(self) -> None:
@@ -196,6 +204,11 @@ class Vectors:
                 self.index_state = "ready"
                 self._settled.set()
             await self._changed.wait()
+            # One batch of many costs the index, and the searches that wait for it, less than many of one.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GATHER_S):
+                    await self._hurry.wait()
+            self._hurry.clear()
 
     async def _take_up(self, scope: Scope) -> None:
         """Make the index hold exactly what the store holds in a scope, and use it from then on."""

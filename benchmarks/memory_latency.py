@@ -1,0 +1,128 @@
+"""How long the memory takes, and how much memory it needs, at a size.
+
+    python benchmarks/memory_latency.py [--episodes N] [--scopes N] [--rounds N] [--json FILE]
+
+Fills a fresh memory with made-up notes (as an import does, so their vectors follow in the
+background), waits until the index holds them, then measures recalls, stores and
+judgements one after another, as one caller sees them. With several scopes each recall
+looks into all of them, and the notes are spread evenly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import psutil
+
+from hub.clock import SystemClock
+from hub.home import Home
+from hub.memory import GLOBAL, Memory, Provenance, Scope
+from hub.memory.storing import Draft
+from hub.settings import MemorySettings
+
+THINGS = (
+    "deployment invoice export cache login index queue backup report schedule webhook image parser".split()
+)
+PLACES = "staging production the test host a laptop the cluster the office Berlin Kiel the archive".split()
+ACTIONS = "failed succeeded was slow ran twice lost data recovered was renamed moved grew shrank".split()
+PEOPLE = "Ada Ben Cleo Dan Eve Finn Gus Hana Ivo Jo".split()
+NUMBERS = range(10_000)
+
+
+def note(rng: random.Random) -> str:
+    """A sentence or two of made-up experience."""
+    return (
+        f"The {rng.choice(THINGS)} on {rng.choice(PLACES)} {rng.choice(ACTIONS)} for {rng.choice(PEOPLE)} after "
+        f"the {rng.choice(THINGS)} {rng.choice(ACTIONS)}; ticket {rng.choice(NUMBERS)} says {rng.choice(PEOPLE)} "
+        f"fixed it with the {rng.choice(THINGS)} from {rng.choice(PLACES)}."
+    )
+
+
+def query(rng: random.Random) -> str:
+    """What somebody may ask about them."""
+    return f"why did the {rng.choice(THINGS)} on {rng.choice(PLACES)} fail for {rng.choice(PEOPLE)}?"
+
+
+async def timed(rounds: int, work: Callable[[], Awaitable[object]]) -> dict[str, float]:
+    """Median and 95th percentile of some work, in milliseconds."""
+    times = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        await work()
+        times.append(1000 * (time.perf_counter() - started))
+    times.sort()
+    return {"p50 ms": round(statistics.median(times), 2), "p95 ms": round(times[int(0.95 * rounds)], 2)}
+
+
+async def measure(episodes: int, scopes: int, rounds: int) -> dict[str, object]:
+    """One size."""
+    rng = random.Random(0)
+    wheres = [GLOBAL, *(Scope("project", f"/work/{number}") for number in range(1, scopes))]
+    process = psutil.Process()
+    bare = process.memory_info().rss
+    settings = MemorySettings(feedback_per_minute_max=1_000_000)
+    with tempfile.TemporaryDirectory() as folder:
+        memory = await Memory.open(Home.at(folder), settings, SystemClock(), random.Random(1))
+        started = time.perf_counter()
+        for start in range(0, episodes, 5000):
+            drafts = [
+                Draft(note(rng), scope=wheres[number % scopes], provenance=Provenance(source="imported"))
+                for number in range(start, min(episodes, start + 5000))
+            ]
+            await memory._storing.keep_all(drafts)
+        memory._meaning.catch_up()
+        await memory.ready()
+        filled = time.perf_counter() - started
+        await timed(20, lambda: memory.recall(query(rng), scopes=wheres))
+        out: dict[str, object] = {
+            "episodes": sum((await memory.stats()).episodes.values()),
+            "scopes": scopes,
+            "filled in s": round(filled, 1),
+            "recall": await timed(rounds, lambda: memory.recall(query(rng), scopes=wheres)),
+        }
+
+        async def store() -> None:
+            await memory.store(note(rng), scope=rng.choice(wheres))
+
+        out["store"] = await timed(rounds, store)
+        await memory.ready()
+        recalls = [await memory.recall(query(rng), scopes=wheres) for _ in range(rounds)]
+        ids = iter([recall.recall_id for recall in recalls])
+        out["feedback"] = await timed(rounds, lambda: memory.feedback(1.0, recall_id=next(ids)))
+        out["recall after judgements"] = await timed(rounds, lambda: memory.recall(query(rng), scopes=wheres))
+        out["resident MB, grown by"] = round((process.memory_info().rss - bare) / 1e6)
+        await memory.close()
+        started = time.perf_counter()
+        memory = await Memory.open(Home.at(folder), settings, SystemClock(), random.Random(2))
+        out["reopened in ms"] = round(1000 * (time.perf_counter() - started), 1)
+        await memory.recall(query(rng), scopes=wheres)
+        out["first recall after ms"] = round(1000 * (time.perf_counter() - started), 1)
+        await memory.ready()
+        out["index ready after ms"] = round(1000 * (time.perf_counter() - started), 1)
+        await memory.close()
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--episodes", type=int, default=10_000)
+    parser.add_argument("--scopes", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--json", type=Path, help="write the numbers to this file too")
+    asked = parser.parse_args()
+    numbers = asyncio.run(measure(asked.episodes, asked.scopes, asked.rounds))
+    print(json.dumps(numbers, indent=2))
+    if asked.json:
+        asked.json.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
