@@ -64,6 +64,8 @@ def test_a_list_that_grows_is_announced_and_then_reads_longer(scene: Scene, era:
                 added = result.content[0].text  # type: ignore[union-attr]
                 assert added in await listed(talker, key)
 
+    asyncio.run(talk())
+
 
 @pytest.mark.parametrize("era", ["legacy", "modern"])
 def test_what_a_server_announces_is_passed_on_even_if_its_list_reads_the_same(scene: Scene, era: Era) -> None:
@@ -72,8 +74,6 @@ def test_what_a_server_announces_is_passed_on_even_if_its_list_reads_the_same(sc
             mark = talker.mark
             await talker.call("grow", list="tools", really=False)
             await talker.wait_for_change(TOOLS, since=mark)
-
-    asyncio.run(talk())
 
     asyncio.run(talk())
 

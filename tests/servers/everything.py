@@ -18,6 +18,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -245,7 +246,7 @@ class Everything:
         """Add an item to a list, and say which; or announce the list unchanged."""
         key = arguments["list"]
         if arguments.get("really", True):
-            self.lists[key].append(added(key, self.name, len(self.lists[key])))
+            self.lists[key].append(added(key, self.name, f"{os.getpid()}_{len(self.lists[key])}"))
         legacy = ctx.protocol_version != MODERN
         if key == "tools":
             await self.bus.publish(ToolsListChanged())

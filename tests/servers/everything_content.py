@@ -74,7 +74,7 @@ def tools() -> list[Json]:
     ]
 
 
-def added(key: str, name: str, number: int) -> Json:
+def added(key: str, name: str, number: str) -> Json:
     """One more item of a list."""
     if key == "tools":
         return _tool(f"added_{number}", {})
