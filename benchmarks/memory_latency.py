@@ -40,9 +40,9 @@ NUMBERS = range(10_000)
 def note(rng: random.Random) -> str:
     """A sentence or two of made-up experience."""
     return (
-        f"The {rng.choice(THINGS)} on {rng.choice(PLACES)} {rng.choice(ACTIONS)} for {rng.choice(PEOPLE)} after "
-        f"the {rng.choice(THINGS)} {rng.choice(ACTIONS)}; ticket {rng.choice(NUMBERS)} says {rng.choice(PEOPLE)} "
-        f"fixed it with the {rng.choice(THINGS)} from {rng.choice(PLACES)}."
+        f"The {rng.choice(THINGS)} on {rng.choice(PLACES)} {rng.choice(ACTIONS)} for {rng.choice(PEOPLE)} "
+        f"after the {rng.choice(THINGS)} {rng.choice(ACTIONS)}; ticket {rng.choice(NUMBERS)} says "
+        f"{rng.choice(PEOPLE)} fixed it with the {rng.choice(THINGS)} from {rng.choice(PLACES)}."
     )
 
 

@@ -97,43 +97,64 @@ def _conversation(sample: dict[str, Any]) -> Conversation:
     return Conversation(turns, questions)
 
 
-async def measure(
-    conversations: list[Conversation], settings: MemorySettings, weights: Weights
-) -> dict[str, Any]:
-    """R@k through the memory, overall and by category, with the time of a recall."""
-    shares: dict[int, list[float]] = {cut: [] for cut in CUTS}
-    categories: dict[int, list[float]] = {}
-    times = []
-    for conversation in conversations:
-        with tempfile.TemporaryDirectory() as folder:
-            memory = await Memory.open(
-                Home.at(folder), settings, SystemClock(), random.Random(0), weights=weights
-            )
-            ids: dict[str, str] = {}
-            for turn in conversation.turns:
-                episode = await memory.store(
-                    turn.text, actor=turn.speaker, thread=turn.thread, happened_at=turn.at, scope=GLOBAL
-                )
-                # A turn said twice is one episode; whichever is evidence is found by it.
-                ids.setdefault(episode.episode_id, turn.turn_id)
-            await memory.ready()
-            for question in conversation.questions:
-                started = time.perf_counter()
-                recall = await memory.recall(question.text, k1=max(CUTS), k2=max(CUTS))
-                times.append(time.perf_counter() - started)
-                ranked = [ids[hit.episode.episode_id] for hit in recall.hits]
-                for cut in CUTS:
-                    shares[cut].append(len(question.evidence & set(ranked[:cut])) / len(question.evidence))
-                categories.setdefault(question.category, []).append(shares[5][-1])
-            await memory.close()
-    return {
-        "questions": len(shares[1]),
-        **{f"R@{cut}": round(100 * statistics.mean(values), 1) for cut, values in shares.items()},
-        "R@5 by category": {
-            key: round(100 * statistics.mean(values), 1) for key, values in sorted(categories.items())
-        },
-        "recall p50 ms": round(1000 * statistics.median(times), 2),
-    }
+class Tally:
+    """R@k of one recipe."""
+
+    def __init__(self) -> None:
+        self.shares: dict[int, list[float]] = {cut: [] for cut in CUTS}
+        self.categories: dict[int, list[float]] = {}
+        self.times: list[float] = []
+
+    def add(self, question: Question, ranked: list[str], seconds: float) -> None:
+        for cut in CUTS:
+            found = question.evidence & set(ranked[:cut])
+            self.shares[cut].append(100 * len(found) / len(question.evidence))
+        self.categories.setdefault(question.category, []).append(self.shares[5][-1])
+        self.times.append(1000 * seconds)
+
+    def table(self) -> dict[str, Any]:
+        return {
+            "questions": len(self.times),
+            **{f"R@{cut}": round(statistics.mean(values), 1) for cut, values in self.shares.items()},
+            "R@5 by category": {
+                key: round(statistics.mean(values), 1) for key, values in sorted(self.categories.items())
+            },
+            "recall p50 ms": round(statistics.median(self.times), 2),
+        }
+
+
+async def fill(folder: Path, conversation: Conversation) -> dict[str, str]:
+    """Store a conversation; returns the turns by episode."""
+    memory = await Memory.open(Home.at(folder), MemorySettings(), SystemClock(), random.Random(0))
+    turns: dict[str, str] = {}
+    for turn in conversation.turns:
+        episode = await memory.store(
+            turn.text, actor=turn.speaker, thread=turn.thread, happened_at=turn.at, scope=GLOBAL
+        )
+        # A turn said twice is one episode; whichever is evidence is found by it.
+        turns.setdefault(episode.episode_id, turn.turn_id)
+    await memory.ready()
+    await memory.close()
+    return turns
+
+
+async def ask(
+    folder: Path,
+    conversation: Conversation,
+    turns: dict[str, str],
+    settings: MemorySettings,
+    weights: Weights,
+    tally: Tally,
+) -> None:
+    """Ask a conversation's questions with one recipe."""
+    memory = await Memory.open(Home.at(folder), settings, SystemClock(), random.Random(1), weights=weights)
+    await memory.ready()
+    for question in conversation.questions:
+        started = time.perf_counter()
+        recall = await memory.recall(question.text, k1=max(CUTS), k2=max(CUTS))
+        seconds = time.perf_counter() - started
+        tally.add(question, [turns[hit.episode.episode_id] for hit in recall.hits], seconds)
+    await memory.close()
 
 
 RECIPES = {
@@ -157,12 +178,17 @@ async def main() -> None:
     asked = parser.parse_args()
     if not asked.data.is_file():
         sys.exit(f"{asked.data}: not there. LoCoMo's data must be fetched by hand; give its path with --data")
-    conversations = read(asked.data)
     settings = MemorySettings() if asked.floor else MemorySettings(relevance_floor=0)
-    table = {}
-    for name, weights in RECIPES.items() if asked.all else [("as shipped", Weights())]:
-        table[name] = await measure(conversations, settings, weights)
-        print(f"{name:<20}", *(f"{key} {value}" for key, value in table[name].items()), sep="  ")
+    recipes = RECIPES if asked.all else {"as shipped": Weights()}
+    tallies = {name: Tally() for name in recipes}
+    for conversation in read(asked.data):
+        with tempfile.TemporaryDirectory() as folder:
+            turns = await fill(Path(folder), conversation)
+            for name, weights in recipes.items():
+                await ask(Path(folder), conversation, turns, settings, weights, tallies[name])
+    table = {name: tally.table() for name, tally in tallies.items()}
+    for name, row in table.items():
+        print(f"{name:<20}", *(f"{key} {value}" for key, value in row.items()), sep="  ")
     if asked.json:
         asked.json.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +56,7 @@ class Memory:
         self._owns_store = owns_store
         self._ledger = Ledger(store)
         self._meaning = Meaning(store, home.index_folder, settings.embedder_path)
-        self._new_id = Ids(rng)
+        self._new_id = Ids(clock, rng)
         self._storing = Storing(store, self._meaning, settings, clock, self._new_id)
         self._recalling = Recalling(store, self._meaning, settings, clock, rng, weights)
         self._learning = Learning(store, self._ledger, self._meaning, settings, clock)
@@ -385,10 +385,15 @@ class Memory:
 
     async def _run(self) -> None:
         """Own what goes on in the background: the model, the index, the record of recalls."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._ledger.run(), name="memory-ledger")
-                tasks.create_task(self._meaning.run(), name="memory-meaning")
-        except* Exception:
-            # What was stored is safe, and store and recall go on without what failed here.
-            log.exception("memory's background work failed")
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_guarded(self._ledger.run), name="memory-ledger")
+            tasks.create_task(_guarded(self._meaning.run), name="memory-meaning")
+
+
+async def _guarded(work: Callable[[], Awaitable[None]]) -> None:
+    """Do background work that must not take the rest of the memory down when it fails."""
+    try:
+        await work()
+    except Exception:
+        # What was stored is safe; store and recall go on without what failed here.
+        log.exception("memory's background work failed")
