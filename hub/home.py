@@ -89,6 +89,11 @@ class Home:
         return self.root / "logs" / "hub.log"
 
     @property
+    def repl_history_file(self) -> Path:
+        """What was typed at `hub repl`."""
+        return self.root / "repl_history"
+
+    @property
     def catalog_file(self) -> Path:
         """The last lists of every downstream server, so that a start need not wait."""
         return self.root / "catalog.json"

@@ -9,7 +9,8 @@ hub's own parts are imported when the command that needs them runs.
     invocation       one invocation: where its hub is, how to reach it, how to print
     connection       the conversation with the hub
     tool_arguments   `key=value` against a tool's input schema
-    keyboard         what is typed or piped in
+    keyboard         what is piped in
+    repl             a conversation at a terminal
     checks           what `hub doctor` looks at
     views            how answers look on a terminal
     others           one module for each group of commands

@@ -1,4 +1,4 @@
-"""Reading what a person or a pipe types, without holding the program up when it wants to end.
+"""Reading what is piped in, without holding the program up when it wants to end.
 
 A thread reads, because neither a file nor a terminal can be waited for on every
 platform. It is a daemon that touches no buffer of Python's: an interpreter that ends
@@ -12,8 +12,7 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
 from hub.channels import LineSplitter
@@ -42,18 +41,6 @@ async def lines() -> AsyncIterator[str]:
         yield rest.decode(errors="replace").rstrip("\r")
 
 
-async def ask(prompt: str) -> str | None:
-    """One line from the person at the terminal; None when they are done."""
-    with contextlib.suppress(ImportError):
-        import readline  # noqa: F401 - gives `input` its line editing
-    with _terminal_kept():
-        try:
-            return await _in_thread(lambda: input(prompt))
-        except EOFError:
-            sys.stdout.write("\n")
-            return None
-
-
 async def _in_thread(work: Callable[[], T]) -> T:
     """Run something that blocks in a thread that nobody waits for at the end."""
     loop = asyncio.get_running_loop()
@@ -79,22 +66,3 @@ async def _in_thread(work: Callable[[], T]) -> T:
 
     threading.Thread(target=run, daemon=True, name="keyboard").start()
     return await done
-
-
-@contextmanager
-def _terminal_kept() -> Iterator[None]:
-    """Leave the terminal as it was, also when line editing was interrupted in the middle."""
-    try:
-        import termios
-    except ImportError:  # Windows
-        yield
-        return
-    try:
-        saved = termios.tcgetattr(0)
-    except termios.error:
-        yield
-        return
-    try:
-        yield
-    finally:
-        termios.tcsetattr(0, termios.TCSADRAIN, saved)

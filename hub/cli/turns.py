@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import os
 import sys
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,13 +13,11 @@ import typer
 from hub.calls import Json
 from hub.cli import exits, keyboard, tool_arguments
 from hub.cli.invocation import Invocation, command
-from hub.cli.views import memory as memory_views
-from hub.cli.views import tools as tool_views
 from hub.cli.views import turns as views
 from hub.errors import HubError, InvalidArguments, ModelNotConfigured, RpcError
 
 if TYPE_CHECKING:
-    from hub.cli.connection import HubConnection
+    from hub.cli.connection import HubConnection, Report
 
 TURN_DEADLINE_S = 86_400.0
 """The hub ends a turn at its own deadline; this one is only the longest it may be set to."""
@@ -30,14 +27,6 @@ SESSION = Annotated[
 ]
 
 BOUNDS: dict[str, Any] = {"rich_help_panel": "Bounds of this turn, tighter than those of hub.toml"}
-
-REPL_HELP = """\
-/tools [WORDS]     the tools, or those that match
-/recall WORDS      what the memory knows
-/feedback 0..1     rate the last reply; 1 is good
-/session [ID]      show or change the session
-/quit              leave (also Ctrl+D)
-"""
 
 
 def add_to(root: typer.Typer) -> None:
@@ -146,68 +135,21 @@ async def repl(invocation: Invocation, session_id: SESSION = "default") -> None:
     """Talk with the agent; /help says what else can be typed."""
     if invocation.json:
         raise InvalidArguments("`hub repl` is for people; use `hub stdio --json` from a program")
-    console = invocation.console
+    from hub.cli.repl import Pipe, Repl, Terminal
+
     async with invocation.hub() as hub:
-        console.print("[dim]Type a message, /help, or Ctrl+D to leave.[/]")
-        last: Json = {}
-        while (line := await keyboard.ask(f"{session_id}> ")) is not None:
-            word, _, rest = line.strip().partition(" ")
-            rest = rest.strip()
-            try:
-                match word:
-                    case "":
-                        continue
-                    case "/quit" | "/exit":
-                        return
-                    case "/help":
-                        console.print(REPL_HELP, markup=False, end="")
-                    case "/session":
-                        session_id = rest or session_id
-                        console.print(f"[dim]session {session_id}[/]")
-                    case "/tools" if rest:
-                        tool_views.tools_found(
-                            console, await hub.request("hub/tools.search", {"query": rest})
-                        )
-                    case "/tools":
-                        tool_views.tools(console, await hub.request("hub/tools.list", {}))
-                    case "/recall":
-                        memory_views.recall(console, await hub.request("hub/memory.recall", {"query": rest}))
-                    case "/feedback":
-                        await _rate(hub, last, rest)
-                        console.print("[dim]noted[/]")
-                    case _ if word.startswith("/"):
-                        console.print(f"[dim]{word} is no command; /help lists them[/]")
-                    case _:
-                        last = await _interruptible(
-                            _turn(hub, session_id, line.strip(), _printer(invocation))
-                        )
-                        if last:
-                            views.turn(console, last)
-            except (HubError, RpcError) as error:
-                invocation.say(f"hub: {error}")
+        # Not before the hub has made the home.
+        at_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        lines = Terminal(invocation.place.home.repl_history_file) if at_terminal else Pipe()
 
+        def run_turn(session: str, message: str, report: Report) -> Awaitable[Json]:
+            return _turn(hub, session, message, report)
 
-def _printer(invocation: Invocation) -> Any:
-    def report(event: Json) -> None:
-        line = views.event_line(event)
-        if line is not None:
-            invocation.say(line)
-
-    return report
-
-
-async def _rate(hub: HubConnection, turn: Json, words: str) -> None:
-    try:
-        reward = float(words)
-    except ValueError:
-        raise InvalidArguments("/feedback takes a number from 0 (it was wrong) to 1 (it was right)") from None
-    if not turn.get("run_id"):
-        raise InvalidArguments("there is no reply to rate yet")
-    await hub.request("hub/memory.feedback", {"about": turn["run_id"], "reward": reward})
+        await Repl(hub, run_turn, lines, invocation.console, invocation.say, session_id).run()
 
 
 async def _turn(
-    hub: HubConnection, session_id: str, message: str, report: Any, bounds: Json | None = None
+    hub: HubConnection, session_id: str, message: str, report: Report, bounds: Json | None = None
 ) -> Json:
     try:
         return await hub.request(
@@ -232,24 +174,3 @@ def _keys_here() -> str:
 
 def _ignore(event: Json) -> None:
     """Nobody watches."""
-
-
-async def _interruptible(turn: Any) -> Json:
-    """Wait for a turn; Ctrl+C stops the turn, not the program."""
-    import signal
-
-    task = asyncio.ensure_future(turn)
-    loop = asyncio.get_running_loop()
-    with contextlib.suppress(NotImplementedError):  # Windows: Ctrl+C ends the program
-        loop.add_signal_handler(signal.SIGINT, task.cancel)
-    try:
-        answer: Json = await task
-        return answer
-    except asyncio.CancelledError:
-        if not task.cancelled():
-            raise
-        sys.stderr.write("\nstopped\n")
-        return {}
-    finally:
-        with contextlib.suppress(NotImplementedError):
-            loop.remove_signal_handler(signal.SIGINT)
