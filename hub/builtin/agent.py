@@ -121,7 +121,14 @@ def run_turn(parts: Parts) -> BuiltinTool:
                 "tool_calls": {"type": "array", "items": {"type": "object"}},
                 "usage": {"type": "object"},
                 "warnings": STRINGS,
-                "structured": {"description": "The answer's value, when `output_schema` was given."},
+                "structured": {
+                    "description": "The answer's value, when `output_schema` was given.",
+                    # Every type by name, because some clients refuse a schema that says nothing.
+                    "anyOf": [
+                        {"type": type_}
+                        for type_ in ("object", "array", "string", "number", "boolean", "null")
+                    ],
+                },
             },
         ),
         # It may call any tool there is, so it may do what any of them may do.

@@ -16,7 +16,7 @@ from hub.protocol import RESOURCE_NOT_FOUND
 
 STRING: Json = {"type": "string"}
 NUMBER: Json = {"type": "number"}
-OPTIONAL_STRING: Json = {"type": ["string", "null"]}
+OPTIONAL_STRING: Json = {"anyOf": [STRING, {"type": "null"}]}
 STRINGS: Json = {"type": "array", "items": STRING}
 READS: Json = {"readOnlyHint": True, "openWorldHint": False}
 WRITES: Json = {"readOnlyHint": False, "destructiveHint": False, "openWorldHint": False}
