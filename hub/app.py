@@ -87,7 +87,7 @@ class Hub:
         self.tending = Tending(self._fleet)
         self.server = McpServer(
             self.router,
-            self._instructions,
+            self.instructions,
             on_log_level=self._fleet.ask_for_logs,
             on_roots_changed=self._fleet.roots_changed,
         )
@@ -351,7 +351,7 @@ class Hub:
         else:
             self.router.changed(methods)
 
-    def _instructions(self) -> str:
+    def instructions(self) -> str:
         """What clients' models are told: the hub's own words, then each server's, attributed and bounded."""
         parts = [INSTRUCTIONS] if self._builtins else []
         parts += [

@@ -21,7 +21,7 @@ from hub.app import Hub
 from hub.calls import Caller, Json
 from hub.clock import ManualClock
 from hub.home import Home
-from hub.settings import DownstreamSettings, Settings
+from hub.settings import DownstreamSettings, Settings, SkillsSettings
 from tests.hub.running import http_server
 
 PERSON = Caller("test 1", "cli", None)
@@ -147,7 +147,8 @@ def run_hub(tmp_path: Path, clock: ManualClock) -> RunHub:
         home.root.mkdir(exist_ok=True)
         home.servers_file.write_text(json.dumps({"mcpServers": entries}))
         downstream = DownstreamSettings(token_store="file", backoff_first_s=0.05, login_deadline_s=10)
-        settings = Settings(downstream=downstream)
+        skills = SkillsSettings(disabled=("fs", "time", "web"))
+        settings = Settings(downstream=downstream, skills=skills)
         hub = Hub(home, None, settings, environ={}, clock=clock, rng=random.Random(1))
         async with hub.running():
             yield hub
