@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 
 Format = Literal["jsonl", "openai", "art"]
 
-_PAGE = 50
+Place = tuple[float, str]
+"""Where a part of an export ends: the last turn's start and run."""
+BEGINNING: Place = (0.0, "")
+
+_PAGE_TURNS = 50
+_PAGE_CHARS = 4_000_000
+"""A part of an export ends with the turn that takes it over this."""
 
 
 async def export(
@@ -49,27 +55,66 @@ async def export(
     Raises:
         InvalidArguments: There is no such format.
     """
+    after: Place | None = BEGINNING
+    while after is not None:
+        lines, after = await export_page(
+            sessions, style, after, session_id=session_id, statuses=statuses, reward_min=reward_min
+        )
+        for line in lines:
+            yield line
+
+
+async def export_page(
+    sessions: Sessions,
+    style: str,
+    after: Place,
+    *,
+    session_id: str | None = None,
+    statuses: Sequence[str] = (),
+    reward_min: float | None = None,
+) -> tuple[list[str], Place | None]:
+    """A part of an export that is small enough to be held and sent at once; `export` says the rest.
+
+    Args:
+        sessions: Where the turns are.
+        style: One of `Format`.
+        after: Where the part before ended; `BEGINNING` for the first.
+        session_id: Only this session's turns.
+        statuses: Only turns that ended so.
+        reward_min: Only turns with at least this reward.
+
+    Returns:
+        Its lines, perhaps none, and where it ended; None when nothing follows.
+
+    Raises:
+        InvalidArguments: There is no such format.
+    """
     if style not in get_args(Format):
         raise InvalidArguments(
             f"there is no export format {style!r}; there are {', '.join(get_args(Format))}"
         )
+    page = await sessions.page(after, _PAGE_TURNS, session_id=session_id)
+    rewards = await sessions.rewards(page)
     prompts: dict[str, Prompt] = {}
-    after: tuple[float, str] = (0.0, "")
-    while page := await sessions.page(after, _PAGE, session_id=session_id):
-        rewards = await sessions.rewards(page)
-        for turn in page:
-            reward = rewards.get(turn.run_id)
-            if statuses and turn.status not in statuses:
-                continue
-            if reward_min is not None and (reward is None or reward < reward_min):
-                continue
-            prompt = None
-            if turn.prompt is not None:
-                # Few distinct prompts stand behind many turns.
-                prompt = prompts.get(turn.prompt) or await sessions.prompt(turn.prompt)
-                prompts = {turn.prompt: prompt}
-            yield json.dumps(_line(style, turn, prompt, reward), ensure_ascii=False)
-        after = (page[-1].started_at, page[-1].run_id)
+    lines: list[str] = []
+    chars = 0
+    for turn in page:
+        if chars > _PAGE_CHARS:
+            return lines, after
+        after = (turn.started_at, turn.run_id)
+        reward = rewards.get(turn.run_id)
+        if statuses and turn.status not in statuses:
+            continue
+        if reward_min is not None and (reward is None or reward < reward_min):
+            continue
+        prompt = None
+        if turn.prompt is not None:
+            # Few distinct prompts stand behind many turns.
+            prompt = prompts.get(turn.prompt) or await sessions.prompt(turn.prompt)
+            prompts = {turn.prompt: prompt}
+        lines.append(json.dumps(_line(style, turn, prompt, reward), ensure_ascii=False))
+        chars += len(lines[-1])
+    return lines, after if len(page) == _PAGE_TURNS else None
 
 
 def _line(style: str, turn: Turn, prompt: Prompt | None, reward: float | None) -> Json:

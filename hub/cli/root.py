@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import hub
-from hub.cli import clients, exits, lifecycle, memory, servers, sessions, skills, tools, tour, turns
+from hub.cli import clients, exits, lifecycle, memory, servers, sessions, skills, tools, tour, traces, turns
 from hub.cli.exits import Quit
 from hub.cli.invocation import HOME, JSON, MCP_CONFIG, TRACEBACK_VARIABLE, Invocation
 from hub.errors import HubError, InvalidArguments, RpcError
@@ -67,6 +67,7 @@ clients.add_to(app)
 skills.add_to(app)
 memory.add_to(app)
 sessions.add_to(app)
+traces.add_to(app)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -10,6 +10,7 @@ of the same installation.
     hub/servers.login                          reports where to go as `hub/event`
     hub/memory.store | recall | feedback | forget | list | stats
     hub/sessions.list | show | delete
+    hub/traces.list | show | search | export   an export comes in parts
     hub/run_turn                               reports each step as `hub/event`
     hub/serve                                  opens the HTTP faces while the connection lives
 

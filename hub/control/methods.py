@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from hub.calls import Caller, Json
 from hub.changes import Marked
 from hub.channels import LineChannel
-from hub.control import params
+from hub.control import params, traces
 from hub.errors import METHOD_NOT_FOUND, DownstreamTimeout, InvalidArguments, RpcError, UnknownName
 from hub.jsonrpc import Peer, Request
 
@@ -117,6 +117,7 @@ class ControlConnection:
             "hub/sessions.list": self._sessions_list,
             "hub/sessions.show": self._sessions_show,
             "hub/sessions.delete": self._sessions_delete,
+            **traces.methods(hub.sessions),
             "hub/run_turn": self._run_turn,
             "hub/serve": self._serve,
         }

@@ -10,12 +10,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hub.sessions.turn import Prompt, SessionEntry, Summary, Turn, checked_session_id
+from hub.sessions.turn import (
+    Filter,
+    Found,
+    Prompt,
+    SessionEntry,
+    Summary,
+    Turn,
+    TurnEntry,
+    checked_session_id,
+)
 
 if TYPE_CHECKING:
     from hub.sessions.sessions import Sessions
 
-__all__ = ["Prompt", "SessionEntry", "Sessions", "Summary", "Turn", "checked_session_id"]
+__all__ = [
+    "Filter",
+    "Found",
+    "Prompt",
+    "SessionEntry",
+    "Sessions",
+    "Summary",
+    "Turn",
+    "TurnEntry",
+    "checked_session_id",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, delete, func, or_, select, tuple_, update
 
 from hub.clock import Clock
 from hub.errors import UnknownName
-from hub.sessions.turn import Prompt, SessionEntry, Summary, Turn
+from hub.sessions import traces
+from hub.sessions.turn import Filter, Found, Prompt, SessionEntry, Summary, Turn, TurnEntry
 from hub.store import Store
 from hub.tables import feedback, prompts, results, sessions, steps, summaries, turns
 
@@ -180,6 +181,26 @@ class Sessions:
             raise UnknownName(f"there is no run {run_id!r}")
         return found
 
+    async def traces(self, wanted: Filter) -> list[TurnEntry]:
+        """The turns that pass a filter, the newest first, without what was said in them."""
+        return await self._store.read(lambda connection: traces.entries(connection, wanted))
+
+    async def search(self, words: Sequence[str], wanted: Filter) -> list[Found]:
+        """The turns that pass a filter and hold all of these words, the newest first."""
+        return await self._store.read(lambda connection: traces.search(connection, words, wanted))
+
+    async def run_id_of(self, prefix: str) -> str:
+        """The run that an id, or the beginning of one, means; the newest of all when it is empty.
+
+        Raises:
+            UnknownName: There is none, or there are several.
+        """
+        return await self._store.read(lambda connection: traces.run_id_of(connection, prefix))
+
+    async def intents(self, episode_ids: Sequence[str]) -> dict[str, str]:
+        """What recalled episodes are about, as far as they are still remembered."""
+        return await self._store.read(lambda connection: traces.intents(connection, episode_ids))
+
     async def page(
         self, after: tuple[float, str], limit: int, *, session_id: str | None = None
     ) -> list[Turn]:
@@ -204,7 +225,7 @@ class Sessions:
 
         return await self._store.read(work)
 
-    async def rewards(self, judged: Sequence[Turn]) -> dict[str, float]:
+    async def rewards(self, judged: Sequence[Turn | TurnEntry]) -> dict[str, float]:
         """What feedback on turns, or on what was recalled for them, came to on average, by run."""
         recalls = {turn.recall_id: turn.run_id for turn in judged if turn.recall_id}
 

@@ -78,6 +78,56 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnEntry:
+    """One line of a list of turns; what `Turn` says of its members holds here, but `input` may be cut."""
+
+    run_id: str
+    session_id: str
+    seq: int
+    started_at: float
+    ended_at: float
+    status: str
+    input: str
+    tool_calls: list[Json]
+    usage: Json
+    model: str | None
+    recall_id: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A turn that a search found.
+
+    Attributes:
+        turn: The turn.
+        who: Who said what was looked for: `user`, `assistant`, `error`, or a tool by its name.
+        excerpt: What stands around it.
+    """
+
+    turn: TurnEntry
+    who: str
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which turns are wanted.
+
+    Attributes:
+        limit: How many at most.
+        session_id: Only this session's; all when None.
+        statuses: Only turns that ended so; all when empty.
+        since: Only turns that started at or after this moment.
+    """
+
+    limit: int = 20
+    session_id: str | None = None
+    statuses: Sequence[str] = ()
+    since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SessionEntry:
     """One line of the list of sessions."""
 
