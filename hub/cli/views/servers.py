@@ -69,7 +69,7 @@ def changes(console: Console, answer: Json) -> None:
             colour = {"-": "red", "+": "green"}.get(line[0], "dim")
             console.print(f"  [{colour}]{plain(line)}[/]", soft_wrap=True)
         console.print()
-    held = "held back until they are approved" if answer["held"] else "marked, not held back"
+    held = "held back until approved" if answer["held"] else "marked, not held back"
     count_line(console, len(answer["changes"]), "change", held)
 
 
