@@ -57,7 +57,7 @@ class HttpSettings(_Table):
     session_idle_s: float = Field(default=3600.0, gt=0)
     """After how many seconds without a request or stream a legacy MCP session ends."""
     concurrency_max: int = Field(default=64, ge=1)
-    """How many `POST /message` requests may run at once; more are refused with 429."""
+    """How many turns may run for HTTP clients at once; more are refused with 429."""
     drain_s: float = Field(default=10.0, ge=0)
     """How long running requests may take to finish when the hub is asked to stop."""
 
