@@ -19,6 +19,8 @@ _RESULT_CHARS_MAX = 400
 _RESULT_LINES_MAX = 6
 _TOOLS_MAX = 12
 _SESSION_COLUMNS_MAX = 16
+_RUN_ID_CHARS = 16
+"""How much of a run's id a terminal shows: enough to name it."""
 _SIGNS = {"completed": "ok", "failed": "error", "cancelled": "off", "interrupted": "error"}
 
 
@@ -70,7 +72,8 @@ def _table(console: Console, listed: list[Json], heading: str, text: Callable[[J
         *([("run", {"no_wrap": True})] if in_pipe else []),
     )
     for one in listed:
-        cells = [text(one), plain(one["run_id"])]
+        run_id = one["run_id"] if in_pipe else one["run_id"][:_RUN_ID_CHARS]
+        cells = [text(one), plain(run_id)]
         rows.add_row(
             ago(one["started_at"]),
             plain(one["status"]) if in_pipe else _sign(one),
@@ -103,6 +106,7 @@ def _about(answer: Json, *, full: bool) -> dict[str, Any]:
     timings, usage, caller = answer["timings"] or {}, answer["usage"] or {}, answer["caller"]
     spent = {"model": "model_s", "tools": "tools_s", "memory": "recall_s"}
     parts = [f"{name} {duration(timings[key])}" for name, key in spent.items() if timings.get(key)]
+    whole = duration(answer["ended_at"] - answer["started_at"])
     began = datetime.fromtimestamp(answer["started_at"]).astimezone()
     about: dict[str, Any] = {
         "run": answer["run_id"],
@@ -112,7 +116,7 @@ def _about(answer: Json, *, full: bool) -> dict[str, Any]:
         "asked by": f"{caller.get('name')} ({caller.get('face')})",
         "project": caller.get("project"),
         "model": answer["model"],
-        "took": ", ".join([duration(answer["ended_at"] - answer["started_at"]), *parts]),
+        "took": f"{whole} ({', '.join(parts)})" if parts else whole,
         "used": _used(usage),
         "recalled": _recalled(answer),
         "tools offered": _offered(answer, full=full),
@@ -193,7 +197,10 @@ def _excerpt(one: Json) -> str:
 
 def _heading(console: Console, text: str) -> None:
     console.print()
-    console.rule(f"[dim]{text}[/]", align="left", style="dim")
+    if console.is_terminal:
+        console.rule(f"[dim]{text}[/]", align="left", style="dim")
+    else:
+        console.print(f"{text}:")
 
 
 def _sign(one: Json) -> str:
