@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -152,13 +151,14 @@ def test_a_hub_that_ends_finishes_what_runs_and_begins_nothing(tmp_path: Path, s
     hub = serve(tmp_path, scripted, "--no-auth")
     try:
         assert post(hub, {"message": "hello"}).status_code == 200
-        answers: list[httpx.Response] = []
-        waiting = threading.Thread(
-            target=lambda: answers.append(post(hub, {"message": "slow to the end", "session_id": "a"}))
+        pool = ThreadPoolExecutor(3)
+        slow = pool.submit(post, hub, {"message": "slow to the end", "session_id": "a"})
+        cut_off = pool.submit(post, hub, {"message": "hang to the end", "session_id": "b"})
+        kept = pool.submit(post, hub, {"message": "hang to the end", "session_id": "c"}, "k-end")
+        hanging = post(hub, {"message": "hang to the end", "session_id": "d", "wait": False}).json()
+        until(
+            lambda: scripted.count("slow to the end") and scripted.count("hang to the end") == 3, "the turns"
         )
-        waiting.start()
-        hanging = post(hub, {"message": "hang to the end", "session_id": "b", "wait": False}).json()
-        until(lambda: scripted.count("slow to the end") and scripted.count("hang to the end"), "the turns")
         with hub.http.stream("GET", hanging["events"]) as events:
             lines = events.iter_lines()
             next(lines)
@@ -166,9 +166,10 @@ def test_a_hub_that_ends_finishes_what_runs_and_begins_nothing(tmp_path: Path, s
             refused = until(lambda: _refused(hub), "the refusal of what is new")
             assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
             assert any("run.failed" in line for line in lines)
-        waiting.join(DEADLINE_S)
-        assert answers[0].status_code == 200
-        assert answers[0].json()["output"] == "slowly " * 20
+        assert slow.result(DEADLINE_S).json()["output"] == "slowly " * 20
+        for waiting in (cut_off, kept):
+            assert waiting.result(DEADLINE_S).status_code == 503
+            assert "http.drain_s" in waiting.result().json()["detail"]
         assert hub.process.wait(DEADLINE_S) == 0
     finally:
         hub.release()

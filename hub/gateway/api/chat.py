@@ -194,7 +194,7 @@ class Chat:
             raise
         if not seen or seen[-1].type == "run.failed":
             # A response that has not begun can still say with its status what is wrong.
-            await begun.task
+            await begun.result()
         usage = asked.stream_options is not None and bool(asked.stream_options.include_usage)
         return _TurnStream(
             begun,

@@ -40,7 +40,7 @@ class Messages:
 
         async def answer() -> JsonAnswer:
             begun = await self._begin(request, asked)
-            return JsonAnswer((await begun.task).to_json()) if asked.wait else _begun(begun, asked)
+            return JsonAnswer((await begun.result()).to_json()) if asked.wait else _begun(begun, asked)
 
         answered, again = await self._answers.once(key, body, answer)
         headers = {name: value for name, value in answered.headers.items() if name == "location"}

@@ -59,6 +59,20 @@ class Begun:
         """Cancel it, if it has not ended."""
         self.task.cancel()
 
+    async def result(self) -> TurnResult:
+        """Its result, once it has ended; whoever is cancelled here leaves it running.
+
+        Raises:
+            Stopping: The hub ended first.
+            HubError: As `Agent.run_turn` does.
+        """
+        await asyncio.wait({self.task})
+        if self.task.cancelled():
+            raise Stopping(
+                "the hub is stopping, and the turn took longer than http.drain_s", run_id=self.run_id
+            )
+        return self.task.result()
+
 
 class Turns:
     """Begins turns for HTTP clients and sees them out.
@@ -124,9 +138,10 @@ class Turns:
         task.add_done_callback(self._ended)
         # The task takes its first steps before this one goes on; a turn that is refused has ended by then.
         await asyncio.sleep(0)
+        begun = Begun(agent, run_id, task)
         if task.done():
-            task.result()
-        return Begun(agent, run_id, task)
+            await begun.result()
+        return begun
 
     def _ended(self, task: asyncio.Task[TurnResult]) -> None:
         self._tasks.discard(task)
@@ -171,7 +186,7 @@ async def outcome(request: Request, begun: Begun) -> TurnResult:
         raise
     finally:
         gone.cancel()
-    return begun.task.result()
+    return await begun.result()
 
 
 async def departure(request: Request) -> None:
