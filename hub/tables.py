@@ -136,6 +136,10 @@ episodes = Table(
     Column("intent", Text, nullable=False),
     Column("experience", Text, nullable=False),
     Column("outcome", Text),
+    Column("subject", String(255), index=True),
+    Column("valid_from", Float),
+    Column("valid_to", Float),
+    Column("supersedes", JSON, nullable=False),
     Column("actor", String(255)),
     Column("thread", String(255)),
     Column("position", Integer),
@@ -166,7 +170,7 @@ episodes = Table(
     Index(None, "run_id"),
     sqlite_autoincrement=True,
 )
-"""What happened. `id` is the key inside the hub, `episode_id` the name that leaves it."""
+"""What happened, and facts about a `subject`. `id` is its key in the store, `episode_id` its name outside."""
 
 vectors = Table(
     "vectors",
@@ -286,3 +290,19 @@ intent_values = Table(
     Column("rewards", Float, nullable=False),
 )
 """For each past intent and episode: the weight of the judgements and the sum of their rewards."""
+
+blocks = Table(
+    "blocks",
+    metadata,
+    Column("scope_kind", String(16), primary_key=True),
+    Column("scope_key", Text, primary_key=True),
+    Column("label", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("description", Text),
+    Column("chars_max", Integer, nullable=False),
+    Column("read_only", Boolean, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    Column("updated_by", String(255)),
+)
+"""Core blocks: short texts that are part of every turn's prompt."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hub.memory.episode import GLOBAL, Episode, Hit, Provenance, Recall, Scope
 
 if TYPE_CHECKING:
+    from hub.memory.blocks import Block
     from hub.memory.exchange import Exchanged
     from hub.memory.learning import Feedback
     from hub.memory.memory import Memory
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GLOBAL",
+    "Block",
     "Episode",
     "Exchanged",
     "Feedback",
@@ -33,7 +35,13 @@ __all__ = [
 ]
 
 
-_LAZY = {"Memory": "memory", "Feedback": "learning", "Stats": "stats", "Exchanged": "exchange"}
+_LAZY = {
+    "Block": "blocks",
+    "Exchanged": "exchange",
+    "Feedback": "learning",
+    "Memory": "memory",
+    "Stats": "stats",
+}
 
 
 def __getattr__(name: str) -> Any:

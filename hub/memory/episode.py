@@ -81,6 +81,10 @@ class Episode:
         visits: How many judgements it has received.
         direct_visits: How many of them were about it alone, whatever the intent.
         direct_rewards: The sum of their rewards.
+        subject: What a fact is about.
+        valid_from: From when a fact holds; None for always.
+        valid_to: Until when it held; None while it does.
+        supersedes: The facts that it took the place of, which stay as they were until then.
         flags: What a scan of the text found, for example `secret`.
     """
 
@@ -108,6 +112,10 @@ class Episode:
     failures: int = 0
     direct_visits: float = 0.0
     direct_rewards: float = 0.0
+    subject: str | None = None
+    valid_from: float | None = None
+    valid_to: float | None = None
+    supersedes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,10 @@ def add(connection: Connection, episode: Episode, position: int | None = None) -
             intent=episode.intent,
             experience=episode.experience,
             outcome=episode.outcome,
+            subject=episode.subject,
+            valid_from=episode.valid_from,
+            valid_to=episode.valid_to,
+            supersedes=list(episode.supersedes),
             actor=episode.actor,
             thread=episode.thread,
             position=position,
@@ -198,10 +202,36 @@ def twin(connection: Connection, episode: Episode) -> Kept | None:
             episodes.c.scope_kind == episode.scope.kind,
             episodes.c.scope_key == episode.scope.key,
             episodes.c.gist == hygiene.gist(rendered(episode)),
+            episodes.c.valid_to.is_(None),
             episodes.c.deleted_at.is_(None),
         )
     ).first()
     return None if row is None else _kept(row)
+
+
+def supersede(connection: Connection, episode_ids: Sequence[str], at: float) -> list[str]:
+    """End facts that a newer one takes the place of; returns the ids of those that there are."""
+    known = list(keys_of(connection, episode_ids))
+    connection.execute(
+        update(episodes)
+        .where(episodes.c.episode_id.in_(known), episodes.c.valid_to.is_(None))
+        .values(valid_to=at, updated_at=at)
+    )
+    return known
+
+
+def facts_about(connection: Connection, subject: str, within: Sequence[Scope]) -> list[Episode]:
+    """Every fact about a subject, those that no longer hold included, oldest first."""
+    rows = connection.execute(
+        select(episodes)
+        .where(
+            func.lower(episodes.c.subject) == subject.lower(),
+            or_(*map(_in_scope, within)),
+            episodes.c.deleted_at.is_(None),
+        )
+        .order_by(episodes.c.id)
+    )
+    return [_kept(row).episode for row in rows]
 
 
 def say_again(connection: Connection, kept: Kept, episode: Episode) -> Episode:
@@ -244,9 +274,17 @@ def by_keys(connection: Connection, keys: Iterable[int]) -> dict[int, Kept]:
     return {row.id: _kept(row) for row in rows}
 
 
-def briefs(connection: Connection, keys: Iterable[int]) -> dict[int, Brief]:
-    """The living episodes with these keys, as far as ranking needs them."""
+def briefs(connection: Connection, keys: Iterable[int], as_of: float) -> dict[int, Brief]:
+    """The living episodes with these keys, as far as ranking needs them.
+
+    Args:
+        as_of: Facts that do not hold at this moment are left out.
+    """
     table = episodes.c
+    holds = and_(
+        func.coalesce(table.valid_from, as_of) <= as_of,
+        or_(table.valid_to.is_(None), table.valid_to > as_of),
+    )
     rows = connection.execute(
         select(
             table.id,
@@ -263,7 +301,7 @@ def briefs(connection: Connection, keys: Iterable[int]) -> dict[int, Brief]:
             table.visits,
             table.direct_visits,
             table.direct_rewards,
-        ).where(table.id.in_(list(keys)), table.deleted_at.is_(None))
+        ).where(table.id.in_(list(keys)), table.deleted_at.is_(None), holds)
     )
     return {key: Brief(key, Scope(kind, name), *rest) for key, kind, name, *rest in rows}
 
@@ -438,6 +476,10 @@ def _kept(row: Row[Any]) -> Kept:
             failures=row.failures,
             direct_visits=row.direct_visits,
             direct_rewards=row.direct_rewards,
+            subject=row.subject,
+            valid_from=row.valid_from,
+            valid_to=row.valid_to,
+            supersedes=tuple(row.supersedes),
         ),
         row.position,
     )

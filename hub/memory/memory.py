@@ -13,6 +13,7 @@ from hub.clock import Clock
 from hub.errors import InvalidArguments
 from hub.home import Home
 from hub.memory import episodes, exchange, importers, intents, ledger, stats
+from hub.memory.blocks import Blocks
 from hub.memory.episode import GLOBAL, Episode, Provenance, Recall, Scope
 from hub.memory.exchange import Exchanged
 from hub.memory.learning import Feedback, Learning
@@ -37,7 +38,11 @@ FORGET_MAX = 50
 
 
 class Memory:
-    """Episodic memory over one store. Made by `open`."""
+    """Episodic memory over one store. Made by `open`.
+
+    Attributes:
+        blocks: The core blocks, which every turn's prompt holds.
+    """
 
     def __init__(
         self,
@@ -58,6 +63,7 @@ class Memory:
         self._meaning = Meaning(store, home.index_folder, settings.embedder_path)
         self._new_id = Ids(clock, rng)
         self._storing = Storing(store, self._meaning, settings, clock, self._new_id)
+        self.blocks = Blocks(store, clock)
         self._recalling = Recalling(store, self._meaning, settings, clock, rng, weights)
         self._learning = Learning(store, self._ledger, self._meaning, settings, clock)
         self._owner: asyncio.Task[None] | None = None
@@ -121,6 +127,9 @@ class Memory:
         happened_at: float | None = None,
         parent_ids: Sequence[str] = (),
         pinned: bool = False,
+        subject: str | None = None,
+        valid_from: float | None = None,
+        supersedes: Sequence[str] = (),
     ) -> Episode:
         """Keep an episode; it is on disk when this returns.
 
@@ -138,9 +147,14 @@ class Memory:
             happened_at: When, seconds since the epoch; now when None.
             parent_ids: The episodes that helped to make it.
             pinned: Whether it is kept whatever becomes of it.
+            subject: What it states a fact about; None for an episode.
+            valid_from: From when the fact holds; when None, now if it supersedes another, else always.
+            supersedes: The facts that no longer hold because of this one. They are kept, with the
+                time at which they ended.
 
         Raises:
             InvalidArguments: There is no text.
+            UnknownName: There is no such fact to supersede.
             TooLarge: The text is longer than `episode_chars_max`.
             StorageError: It could not be kept.
         """
@@ -155,6 +169,9 @@ class Memory:
             happened_at=happened_at,
             parent_ids=tuple(parent_ids),
             pinned=pinned,
+            subject=subject,
+            valid_from=valid_from,
+            supersedes=tuple(supersedes),
         )
         return await self._storing.keep(draft)
 
@@ -168,6 +185,7 @@ class Memory:
         k2: int | None = None,
         value_weight: float | None = None,
         min_score: float | None = None,
+        as_of: float | None = None,
         client: str | None = None,
         run_id: str | None = None,
     ) -> Recall:
@@ -181,6 +199,7 @@ class Memory:
             k2: How many episodes are returned at most.
             value_weight: 0 ranks by relevance alone, 1 by learned value alone.
             min_score: Hits that score less are left out.
+            as_of: The moment at which facts must hold; now when None.
             client: Who asks, for the record.
             run_id: The run it belongs to, so that feedback on the run reaches the episodes.
 
@@ -200,6 +219,7 @@ class Memory:
             k2=self._settings.k2 if k2 is None else k2,
             value_weight=self._settings.value_weight if value_weight is None else value_weight,
             min_score=self._settings.min_score if min_score is None else min_score,
+            as_of=as_of,
         )
         if wanted.k1 < 1 or wanted.k2 < 1 or not 0 <= wanted.value_weight <= 1:
             raise InvalidArguments("k1 and k2 are at least 1, value_weight lies between 0 and 1")
@@ -320,6 +340,10 @@ class Memory:
             offset: How many to skip.
         """
         return await self._store.read(lambda c: episodes.listed(c, scopes, limit, offset))
+
+    async def facts(self, subject: str, *, scopes: Sequence[Scope] = (GLOBAL,)) -> Sequence[Episode]:
+        """Every fact about a subject, oldest first, with those that no longer hold."""
+        return await self._store.read(lambda c: episodes.facts_about(c, subject, scopes))
 
     async def stats(self) -> Stats:
         """How much is remembered, how it is searched, and what was learned."""

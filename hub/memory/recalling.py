@@ -58,6 +58,7 @@ class Wanted:
         k2: How many hits there are at most.
         value_weight: 0 ranks by relevance alone, 1 by learned value alone.
         min_score: Hits that score less are left out.
+        as_of: The moment at which facts must hold; now when None.
     """
 
     query: str
@@ -66,6 +67,7 @@ class Wanted:
     k2: int
     value_weight: float
     min_score: float
+    as_of: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +219,12 @@ class Recalling:
             near = _nearest(sense.intents.cosines(vector, value.KERNEL_FLOOR))
             similarity = dict(await sense.vectors.search(vector, wanted.scopes, POOL))
 
+        as_of = self._clock.now() if wanted.as_of is None else wanted.as_of
+
         def read(connection: Connection) -> _Pool:
             close = {key: cosine for key, cosine in near.items() if cosine >= HELPFUL_COSINE}
             helpful = intents.helpful_at(connection, close, HELPFUL_MAX)
-            found = episodes.briefs(connection, {*similarity, *lexical, *helpful})
+            found = episodes.briefs(connection, {*similarity, *lexical, *helpful}, as_of)
             briefs = {key: brief for key, brief in found.items() if brief.scope in wanted.scopes}
             if sense is not None and vector is not None:
                 unseen = [key for key in briefs if key not in similarity]

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hub.clock import Clock
-from hub.errors import InvalidArguments, TooLarge
+from hub.errors import InvalidArguments, TooLarge, UnknownName
 from hub.memory import episodes, hygiene
 from hub.memory.episode import GLOBAL, Episode, Provenance, Scope
 from hub.memory.exchange import PAGE, Exchanged
@@ -39,6 +39,9 @@ class Draft:
     happened_at: float | None = None
     parent_ids: tuple[str, ...] = ()
     pinned: bool = False
+    subject: str | None = None
+    valid_from: float | None = None
+    supersedes: tuple[str, ...] = ()
 
 
 class Ids:
@@ -76,6 +79,10 @@ class Storing:
 
         def write(connection: Connection) -> tuple[int, Episode, Kept | None]:
             twin = episodes.twin(connection, episode)
+            ended = episodes.supersede(connection, episode.supersedes, episode.created_at)
+            if len(ended) < len(episode.supersedes):
+                unknown = ", ".join(sorted(set(episode.supersedes) - set(ended)))
+                raise UnknownName(f"there is no episode {unknown} to take the place of")
             if twin is None:
                 key, kept = episodes.add(connection, episode), episode
             else:
@@ -114,7 +121,7 @@ class Storing:
         """A new episode as it may be kept."""
         now = self._clock.now()
         experience = draft.experience.strip()
-        intent = (draft.intent or "").strip() or episodes.first_line(experience)
+        intent = (draft.intent or draft.subject or "").strip() or episodes.first_line(experience)
         outcome = (draft.outcome or "").strip()
         if not experience:
             raise InvalidArguments("an episode needs a text")
@@ -124,6 +131,7 @@ class Storing:
                 f"an episode may have {most:,} characters and this one has {size:,} "
                 "(memory.episode_chars_max). Store what matters of it"
             )
+        subject = (draft.subject or "").strip() or None
         scope = draft.scope
         if scope is None:
             project = draft.provenance.project
@@ -131,7 +139,7 @@ class Storing:
         parts = [hygiene.cleaned(part) for part in (experience, intent, outcome)]
         return Episode(
             episode_id=self._new_id("ep"),
-            kind="episode",
+            kind="episode" if subject is None else "fact",
             scope=scope,
             experience=parts[0].text,
             intent=parts[1].text,
@@ -146,4 +154,7 @@ class Storing:
             parent_ids=draft.parent_ids,
             flags=tuple(sorted(set().union(*(part.flags for part in parts)))),
             q_updated_at=now,
+            subject=subject,
+            valid_from=now if draft.supersedes and draft.valid_from is None else draft.valid_from,
+            supersedes=draft.supersedes,
         )

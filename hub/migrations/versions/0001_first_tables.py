@@ -13,6 +13,20 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
+        "blocks",
+        sa.Column("scope_kind", sa.String(length=16), nullable=False),
+        sa.Column("scope_key", sa.Text(), nullable=False),
+        sa.Column("label", sa.String(length=64), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("description", sa.Text(), nullable=True),
+        sa.Column("chars_max", sa.Integer(), nullable=False),
+        sa.Column("read_only", sa.Boolean(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("updated_at", sa.Float(), nullable=False),
+        sa.Column("updated_by", sa.String(length=255), nullable=True),
+        sa.PrimaryKeyConstraint("scope_kind", "scope_key", "label", name=op.f("pk_blocks")),
+    )
+    op.create_table(
         "episodes",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("episode_id", sa.String(length=64), nullable=False),
@@ -22,6 +36,10 @@ def upgrade() -> None:
         sa.Column("intent", sa.Text(), nullable=False),
         sa.Column("experience", sa.Text(), nullable=False),
         sa.Column("outcome", sa.Text(), nullable=True),
+        sa.Column("subject", sa.String(length=255), nullable=True),
+        sa.Column("valid_from", sa.Float(), nullable=True),
+        sa.Column("valid_to", sa.Float(), nullable=True),
+        sa.Column("supersedes", sa.JSON(), nullable=False),
         sa.Column("actor", sa.String(length=255), nullable=True),
         sa.Column("thread", sa.String(length=255), nullable=True),
         sa.Column("position", sa.Integer(), nullable=True),
@@ -58,6 +76,7 @@ def upgrade() -> None:
         ["scope_kind", "scope_key", "gist"],
         unique=False,
     )
+    op.create_index(op.f("ix_episodes_subject"), "episodes", ["subject"], unique=False)
     op.create_index(op.f("ix_episodes_thread_position"), "episodes", ["thread", "position"], unique=False)
     op.create_table(
         "intents",
