@@ -161,6 +161,18 @@ def test_a_reply_takes_the_form_of_a_schema(hub: Run, tmp_path: Path) -> None:
         assert hub("run", "as json", "--schema", wrong).returncode == 2
 
 
+def test_a_turn_is_on_record_with_all_that_happened_in_it(hub: Run) -> None:
+    assert hub("run", "what time is it tomorrow?", "--session-id", "traced").returncode == 0
+    shown = json.loads(hub("traces", "show", "--json").stdout)
+    assert (shown["session_id"], shown["status"]) == ("traced", "completed")
+    assert shown["tool_calls"][0]["name"] == "almanac.shift_date"
+    assert "almanac.shift_date" in {tool["name"] for tool in shown["prompt"]["tools"]}
+    assert "It will be Sunday." in hub("traces", "show", shown["run_id"][:20]).stdout
+    assert shown["run_id"] in hub("traces", "search", "shift_date Sunday", "--session", "traced").stdout
+    exported = hub("traces", "export", "--session", "traced").stdout.splitlines()
+    assert [json.loads(line)["run_id"] for line in exported] == [shown["run_id"]]
+
+
 def test_stdio_is_a_line_in_and_a_reply_out_in_one_session(hub: Run) -> None:
     done = hub("stdio", "--session-id", "pipe", stdin="one\ntwo\n")
     assert done.returncode == 0
