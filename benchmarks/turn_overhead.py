@@ -45,7 +45,7 @@ WORDS = "harbour ledger compass orchard signal granite meadow lantern willow cop
 class OneTool:
     """A tool surface with one tool that takes no time."""
 
-    def tools(self, style: ToolNames | None = None) -> Sequence[Json]:
+    def tools(self, style: ToolNames | None = None, caller: Caller | None = None) -> Sequence[Json]:
         return [{"name": "fs.read", "inputSchema": {"type": "object"}}]
 
     async def call_tool(self, caller: Caller, name: str, arguments: Json, **_: Any) -> Json:

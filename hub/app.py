@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, cast
 
 from hub import __version__
 from hub.builtin import INSTRUCTIONS, builtin_servers
-from hub.calls import Call, Face, Json
+from hub.calls import Call, Caller, Face, Json
 from hub.channels import LineChannel
 from hub.clock import Clock, SystemClock
 from hub.fleet import Fleet
@@ -92,6 +92,7 @@ class Hub:
             on_roots_changed=self._fleet.roots_changed,
         )
         self._surfaces = surfaces(settings.tool_names, settings.surface, settings.profiles)
+        self.router.profiles = self._surfaces
         self._builtins = builtin_servers(self) if settings.builtin_tools else []
         self._stopping = asyncio.Event()
         self._started = time.monotonic()
@@ -188,7 +189,7 @@ class Hub:
         surface = surface_of(self._surfaces, profile)
         if tool_names is not None:
             surface = surface.with_names(cast("ToolNames", tool_names))
-        return View(surface, face, project)
+        return View(surface, face, project, profile)
 
     @property
     def profiles(self) -> list[str]:
@@ -332,9 +333,9 @@ class Hub:
             )
         return rows
 
-    def search_tools(self, query: str, limit: int) -> list[Json]:
-        """The tools that fit a query, best first."""
-        return self.router.search(query, limit)
+    def search_tools(self, query: str, limit: int, caller: Caller | None = None) -> list[Json]:
+        """The tools that fit a query, best first; those that a caller may see, if one is given."""
+        return self.router.search(query, limit, caller)
 
     async def call_tool(self, call: Call) -> Json:
         """Call a tool by its name for a caller that found it with `tools.search`.

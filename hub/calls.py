@@ -35,6 +35,7 @@ class Caller:
         project: The folder the client works in, absolute; None when it has none.
         hops: How many agents this caller's request has passed through; 0 for a client.
         run_id: The run a tool call belongs to when the hub's agent makes it.
+        profile: The profile that says what it may see and call; None for everything.
     """
 
     name: str = "unknown"
@@ -42,6 +43,7 @@ class Caller:
     project: str | None = None
     hops: int = 0
     run_id: str | None = None
+    profile: str | None = None
 
 
 def _drop(method: str, params: Json) -> None:

@@ -191,7 +191,7 @@ class ReviewedServer:
     def _compare(
         self, known: Json, kind: Kind, members: tuple[str, ...], items: Sequence[Json]
     ) -> list[Change]:
-        changes = []
+        changes: list[Change] = []
         for item in items:
             name = item["name"]
             shape = {member: item[member] for member in members if item.get(member) is not None}

@@ -23,7 +23,7 @@ from hub.protocol import LIST_KEYS, RESOURCE_NOT_FOUND
 from hub.resources import Listing, ResourceTable
 from hub.schemas import accepted
 from hub.settings import ToolNames
-from hub.surface import Surface
+from hub.surface import Surface, surface_of
 from hub.toolsearch import rank_tools
 
 log = logging.getLogger(__name__)
@@ -105,6 +105,8 @@ class Router:
 
     def __init__(self, tool_names: ToolNames, first_list_budget_s: float) -> None:
         self.tool_names = tool_names
+        self.profiles: Mapping[str | None, Surface] = {}
+        """What the callers of a profile may see and call."""
         self._first_list_budget_s = first_list_budget_s
         self._servers: dict[str, Server] = {}
         self._patient_until = 0.0
@@ -176,13 +178,29 @@ class Router:
             return surface.permitted(items, self._dotted(method))
         return items
 
-    def tools(self, style: ToolNames | None = None) -> Sequence[Json]:
+    def tools(self, style: ToolNames | None = None, caller: Caller | None = None) -> Sequence[Json]:
         """The tools of all servers as known now, under public names; never waits.
+
+        Args:
+            style: The style of names; the router's own when None.
+            caller: Whose profile says which are seen; all are when None.
 
         Returns:
             Definitions that are shared: do not change them.
         """
-        return self._listed("tools/list", style or self.tool_names)
+        tools = self._listed("tools/list", style or self.tool_names)
+        policy = self._policy(caller)
+        return tools if policy is None else policy.permitted(tools, self._dotted("tools/list"))
+
+    def _policy(self, caller: Caller | None) -> Surface | None:
+        """What a caller may see and call, whichever way it asks; None for everything.
+
+        Raises:
+            UnknownName: Its profile is not there any more.
+        """
+        if caller is None or caller.profile is None:
+            return None
+        return surface_of(self.profiles, caller.profile)
 
     def _dotted(self, method: str) -> list[str]:
         """`server.item` for each item of a list, in its order."""
@@ -252,9 +270,9 @@ class Router:
             )
         return self._tables
 
-    def search(self, query: str, limit: int) -> list[Json]:
-        """The tools that fit a query, best first."""
-        return rank_tools(query, self.tools(), limit)
+    def search(self, query: str, limit: int, caller: Caller | None = None) -> list[Json]:
+        """The tools that fit a query, best first; those that a caller may see, if one is given."""
+        return rank_tools(query, self.tools(caller=caller), limit)
 
     def tool(self, name: str, style: ToolNames | None = None) -> Json:
         """A tool's definition by any of its names.
@@ -317,7 +335,7 @@ class Router:
 
         Args:
             call: The request.
-            surface: What its caller may see and call; everything when None.
+            surface: What its caller may see and call; what its profile says when None.
 
         Returns:
             The server's result, unchanged but for the URIs of resources that two servers share.
@@ -326,6 +344,7 @@ class Router:
             HubError, RpcError: It could not be answered.
         """
         method, params = call.method, call.params
+        surface = surface or self._policy(call.caller)
         if method == "tools/call":
             return await self._call_tool(call, surface)
         if method == "prompts/get":

@@ -62,11 +62,17 @@ class View:
         surface: Which tools, under which names.
         face: Where it came in.
         project: The folder it works in.
+        profile: The name of its profile.
     """
 
     surface: Surface
     face: Face = "mcp"
     project: str | None = None
+    profile: str | None = None
+
+    def caller(self, client: str, params: Json) -> Caller:
+        """Who sends a request, by the client's own name."""
+        return Caller(client, self.face, self.project, hops(params), profile=self.profile)
 
 
 @dataclass(slots=True)
@@ -280,7 +286,7 @@ class Client:
             call = modern_call(envelope, request.method, params, self._view, request.notify)
         elif self._handshake is not None:
             call = Call(
-                Caller(self._handshake.client, self._view.face, self._view.project, hops(params)),
+                self._view.caller(self._handshake.client, params),
                 request.method,
                 params,
                 capabilities=self._handshake.capabilities,
@@ -350,7 +356,7 @@ def modern_call(
     """A modern client's request, with the way back to it."""
     level = params["_meta"].get(LOG_LEVEL_META_KEY)
     return Call(
-        Caller(envelope.client, view.face, view.project, hops(params)),
+        view.caller(envelope.client, params),
         method,
         params,
         modern=True,

@@ -17,8 +17,8 @@ ProgressListener = Callable[[float, float | None, str | None], None]
 class ToolSurface(Protocol):
     """Every tool of the hub; the router is one."""
 
-    def tools(self, style: ToolNames | None = None) -> Sequence[Json]:
-        """MCP tool definitions under the names of a style. Never waits; do not change them."""
+    def tools(self, style: ToolNames | None = None, caller: Caller | None = None) -> Sequence[Json]:
+        """The tools that a caller may see, under the names of a style. Never waits; do not change them."""
         ...
 
     async def call_tool(

@@ -136,6 +136,7 @@ class Run:
             project=self._caller.project,
             hops=self._caller.hops + 1,
             run_id=self._run_id,
+            profile=self._caller.profile,
         )
         results = LongResults(parts.sessions, self._run_id, self.session_id, settings.tool_result_chars_max)
         results.any = any(URI_PREFIX in str(turn.messages) for turn in earlier)

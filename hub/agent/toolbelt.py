@@ -213,7 +213,8 @@ class Toolbelt:
 
     def _listed(self) -> dict[str, Json]:
         """The tools there are, under the names that this module knows, without the agent itself."""
-        return {tool["name"]: tool for tool in self._surface.tools("dotted") if tool["name"] != _ITSELF}
+        tools = self._surface.tools("dotted", self._caller)
+        return {tool["name"]: tool for tool in tools if tool["name"] != _ITSELF}
 
     def _unknown(self, name: str) -> str:
         near = difflib.get_close_matches(name, self._known, n=3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from hub.calls import Call, Json
+from hub.calls import Call, Caller, Json
 
 if TYPE_CHECKING:
     from hub.agent import Agent
@@ -17,7 +17,7 @@ class Parts(Protocol):
 
     def status(self) -> Json: ...
 
-    def search_tools(self, query: str, limit: int) -> list[Json]: ...
+    def search_tools(self, query: str, limit: int, caller: Caller | None = None) -> list[Json]: ...
 
     async def call_tool(self, call: Call) -> Json: ...
 

@@ -30,7 +30,7 @@ def search(parts: Parts) -> BuiltinTool:
     """`tools.search`."""
 
     async def run(call: Call, arguments: SearchArguments) -> Json:
-        return {"tools": parts.search_tools(arguments.query, arguments.limit)}
+        return {"tools": parts.search_tools(arguments.query, arguments.limit, call.caller)}
 
     return BuiltinTool(
         name="search",

@@ -48,7 +48,7 @@ class Tools:
         self._definitions[name] = {"name": name, "inputSchema": {"type": "object"}, **definition}
         return self
 
-    def tools(self, style: ToolNames | None = None) -> list[Json]:
+    def tools(self, style: ToolNames | None = None, caller: Caller | None = None) -> list[Json]:
         return list(self._definitions.values())
 
     async def call_tool(
