@@ -26,6 +26,7 @@ from hub.protocol import (
     MODERN_VERSIONS,
     PROTOCOL_VERSION_META_KEY,
     SERVER_INFO_META_KEY,
+    UNSUPPORTED_PROTOCOL_VERSION,
 )
 
 Era = Literal["modern", "legacy"]
@@ -135,21 +136,31 @@ async def _first_success(
 
 async def _discover(peer: Peer, deadline_s: float) -> Handshake | None:
     """Ask a modern server about itself; None when the answer shows it is not modern."""
-    try:
-        result = await peer.request(
-            "server/discover",
-            {"_meta": envelope({})},
-            idle_deadline_s=deadline_s,
-            headers={"mcp-protocol-version": LATEST_MODERN_VERSION, "mcp-method": "server/discover"},
-        )
-    except RpcError:
-        return None
+    for last in (False, True):
+        try:
+            result = await peer.request(
+                "server/discover",
+                {"_meta": envelope({})},
+                idle_deadline_s=deadline_s,
+                headers={"mcp-protocol-version": LATEST_MODERN_VERSION, "mcp-method": "server/discover"},
+            )
+            break
+        except RpcError as error:
+            if last or not _would_take(error, LATEST_MODERN_VERSION):
+                return None
     supported = result.get("supportedVersions")
     if not isinstance(supported, list) or LATEST_MODERN_VERSION not in supported:
         return None
     meta = result.get("_meta")
     info = meta.get(SERVER_INFO_META_KEY) if isinstance(meta, dict) else None
     return _handshake(LATEST_MODERN_VERSION, result, info)
+
+
+def _would_take(error: RpcError, version: str) -> bool:
+    """Whether a server refused a request for its version, and names this one among those it takes."""
+    named = error.error.get("data")
+    supported = named.get("supported") if isinstance(named, dict) else None
+    return error.code == UNSUPPORTED_PROTOCOL_VERSION and isinstance(supported, list) and version in supported
 
 
 async def _initialize(peer: Peer, deadline_s: float) -> Handshake:
