@@ -16,13 +16,22 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import pydantic_core
 
 from hub.calls import Json
-from hub.errors import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, Busy, HubError, RpcError
+from hub.errors import (
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    SERVER_ERROR,
+    Busy,
+    HubError,
+    RpcError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +93,13 @@ class PeerTimeout(Exception):
     def __init__(self, problem: str, *, sent: bool = True) -> None:
         super().__init__(problem)
         self.sent = sent
+
+
+class NoAnswer(RpcError):
+    """Something came that is no answer to a request, and none will: a page of HTML, or far too much."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__({"code": SERVER_ERROR, "message": problem})
 
 
 class Channel(Protocol):
@@ -360,6 +376,23 @@ class Peer:
         if self._answer_garbage:
             self._refuse(self.channel, None, PARSE_ERROR, problem)
 
+    def receive_cut(self, head: bytes, tail: bytes, problem: str) -> None:
+        """Take note of a message that was too long, so that nobody waits for what it asked or answered.
+
+        Args:
+            head: How it began.
+            tail: How it ended.
+            problem: What was wrong with it.
+        """
+        request_id = _id_at_the_ends(head, tail)
+        asks = _METHOD.search(head) is not None
+        if request_id is None or (asks and not self._answer_garbage):
+            self.receive_garbage(problem)
+        elif asks:
+            self._refuse(self.channel, request_id, INVALID_REQUEST, problem)
+        else:
+            self.fail(request_id, NoAnswer(problem))
+
     def _refuse(self, channel: Channel, request_id: Any, code: int, problem: str) -> None:
         if not isinstance(request_id, str | int) or isinstance(request_id, bool):
             request_id = None
@@ -493,3 +526,19 @@ class Peer:
         """
         if self._serving:
             await asyncio.wait(list(self._serving.values()), timeout=grace_s)
+
+
+_TEXT = rb'"(?:[^"\\]|\\.)*"'
+_ID = rb'"id"\s*:\s*(-?\d+|' + _TEXT + rb")"
+_VERSION = rb'(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?'
+_ID_FIRST = re.compile(
+    rb"^\s*\{\s*" + _VERSION + rb'(?:"method"\s*:\s*' + _TEXT + rb"\s*,\s*)?" + _VERSION + _ID
+)
+_ID_LAST = re.compile(rb"[,{]\s*" + _ID + rb'\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
+_METHOD = re.compile(rb"^\s*\{\s*" + _VERSION + rb"(?:" + _ID + rb'\s*,\s*)?"method"')
+
+
+def _id_at_the_ends(head: bytes, tail: bytes) -> RequestId | None:
+    """The id of a message of which only the ends are known: most put it before or after everything large."""
+    found = _ID_FIRST.search(head) or _ID_LAST.search(tail)
+    return None if found is None else json.loads(found[1])

@@ -136,6 +136,7 @@ class _Draining:
         self._ending: asyncio.Task[None] | None = None
         self.receive = peer.receive
         self.receive_garbage = peer.receive_garbage
+        self.receive_cut = peer.receive_cut
 
     def close(self, reason: str) -> None:
         if self._ending is None:

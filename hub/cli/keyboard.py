@@ -15,7 +15,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
-from hub.channels import LineSplitter
+from hub.channels import CutLine, LineSplitter
 from hub.errors import TooLarge
 
 LINE_BYTES_MAX = 4 * 1024 * 1024
@@ -34,7 +34,7 @@ async def lines() -> AsyncIterator[str]:
     splitter = LineSplitter(LINE_BYTES_MAX)
     while data := await _in_thread(lambda: os.read(stdin, 65_536)):
         for line in splitter.feed(data):
-            if line is None:
+            if isinstance(line, CutLine):
                 raise TooLarge(f"a line was longer than {LINE_BYTES_MAX:,} bytes")
             yield line.decode(errors="replace").rstrip("\r")
     if rest := splitter.rest():

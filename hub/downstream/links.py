@@ -9,17 +9,9 @@ from typing import Protocol
 from hub.calls import Json
 from hub.channels import LineChannel
 from hub.downstream.process import ChildProcess, Warden
-from hub.errors import SERVER_ERROR, RpcError
 from hub.jsonrpc import Handler, Peer
 
 _EXIT_WAIT_S = 0.5
-
-
-class NoAnswer(RpcError):
-    """The transport got something that is no answer to a request, such as a page of HTML."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__({"code": SERVER_ERROR, "message": problem})
 
 
 class Link(Protocol):

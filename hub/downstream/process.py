@@ -103,7 +103,7 @@ class _ChildProtocol(asyncio.SubprocessProtocol):
             self._channel.data_received(data)
             return
         for line in self._stderr.feed(data):
-            if line is not None:
+            if isinstance(line, bytes):
                 self._on_stderr(line.decode(errors="replace").rstrip())
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:

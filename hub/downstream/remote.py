@@ -20,9 +20,8 @@ import aiohttp
 from hub import __version__, http_headers
 from hub.auth import Authorizer, Challenge, RenewalFailed
 from hub.calls import Json
-from hub.downstream.links import NoAnswer
 from hub.errors import RpcError
-from hub.jsonrpc import Handler, Peer, PeerClosed, RequestId, decode, encode
+from hub.jsonrpc import Handler, NoAnswer, Peer, PeerClosed, RequestId, decode, encode
 from hub.protocol import MODERN_VERSIONS
 from hub.sse import SseReader, SseTooLong
 

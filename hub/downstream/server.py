@@ -20,12 +20,12 @@ from hub.calls import Call, Json, LogLevel
 from hub.catalog import Catalog, ServerRecord
 from hub.downstream.handshake import Era, NoCommonVersion
 from hub.downstream.lane import Lane
-from hub.downstream.links import Link, NoAnswer
+from hub.downstream.links import Link
 from hub.downstream.opening import OpenLink, describe
 from hub.downstream.questions import askable
 from hub.downstream.session import Session
 from hub.errors import DownstreamError, DownstreamLost, DownstreamTimeout, DownstreamUnavailable, RpcError
-from hub.jsonrpc import PeerClosed, PeerTimeout
+from hub.jsonrpc import NoAnswer, PeerClosed, PeerTimeout
 from hub.protocol import LIST_KEYS, MODERN_VERSIONS
 from hub.server_entry import ServerEntry
 from hub.settings import DownstreamSettings

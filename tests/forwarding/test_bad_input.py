@@ -130,8 +130,15 @@ def test_many_messages_may_come_in_one_piece(client: Client) -> None:
 def test_a_line_of_64_mb_is_dropped_with_its_limit_named(client: Client) -> None:
     call = client.message("tools/call", {"name": "echo.echo", "arguments": {"text": "x" * 64_000_000}})
     answer = error_after(client, json.dumps(call).encode() + b"\n")
-    assert answer["error"]["code"] == PARSE_ERROR
+    assert answer["id"] == call["id"], "whoever sent it must not wait for its answer"
+    assert answer["error"]["code"] == INVALID_REQUEST
     assert "33,554,432 bytes" in answer["error"]["message"]
+
+
+def test_a_line_that_is_too_long_and_no_message_is_a_parse_error(client: Client) -> None:
+    answer = error_after(client, b"x" * 34_000_000 + b"\n")
+    assert answer["id"] is None
+    assert answer["error"]["code"] == PARSE_ERROR
 
 
 def test_what_is_nested_a_few_hundred_deep_passes(client: Client) -> None:

@@ -106,12 +106,13 @@ def test_a_server_that_floods_one_caller_does_not_hold_up_another(hubs: Hubs) ->
 
 def test_an_answer_over_the_bound_is_an_error_and_the_server_goes_on(hubs: Hubs) -> None:
     write_settings(hubs.home, f"message_bytes_max = {2 * MB}\n")
-    write_servers(hubs.home, {"echo": stdio("echo.py", timeout=2.0)})
+    write_servers(hubs.home, {"echo": stdio("echo.py")})
     client = hubs.embed()
     client.open()
     client.wait_for_tool("echo.big")
-    with pytest.raises(Refused):
-        client.call("echo.big", bytes=3 * MB)
+    request_id = client.send("tools/call", {"name": "echo.big", "arguments": {"bytes": 3 * MB}})
+    with pytest.raises(Refused, match=f"server 'echo': a message was longer than {2 * MB:,} bytes"):
+        client.result(request_id, 10)
     assert client.text("echo.echo", text="x") == "x"
     assert len(client.text("echo.big", bytes=MB)) == MB
 

@@ -11,8 +11,8 @@ import re
 
 import pytest
 
-from hub.channels import LineSplitter
-from hub.jsonrpc import decode, encode
+from hub.channels import CUT_ENDS_BYTES, CutLine, LineSplitter
+from hub.jsonrpc import _id_at_the_ends, decode, encode
 from hub.names import CHARS_MAX, STYLES, NameTables, Target, fold
 from hub.sse import SseEvent, SseReader, SseTooLong, sse_frame
 
@@ -42,7 +42,33 @@ def test_a_line_is_dropped_exactly_when_it_is_over_the_bound(seed: int) -> None:
     content = b"".join(b"x" * rng.randint(0, 12) + b"\n" for _ in range(rng.randint(0, 8)))
     splitter = LineSplitter(6)
     lines = [line for piece in cut(content, rng) for line in splitter.feed(piece)]
-    assert lines == [line if len(line) <= 6 else None for line in content.split(b"\n")[:-1]]
+    assert lines == [line if len(line) <= 6 else CutLine(line, line) for line in content.split(b"\n")[:-1]]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_of_a_line_over_the_bound_the_ends_are_kept(seed: int) -> None:
+    rng = random.Random(seed)
+    line = rng.randbytes(rng.randint(501, 2000)).replace(b"\n", b" ")
+    splitter = LineSplitter(500)
+    (cut_line,) = [each for piece in cut(line + b"\n", rng) for each in splitter.feed(piece)]
+    assert cut_line == CutLine(line[:CUT_ENDS_BYTES], line[-CUT_ENDS_BYTES:])
+
+
+@pytest.mark.parametrize(
+    ("message", "request_id"),
+    [
+        ('{"jsonrpc":"2.0","id":7,"method":"m","params":{"id":1}}', 7),
+        ('{"jsonrpc": "2.0", "id": "a\\"b", "result": {"text": "…"}}', 'a"b'),
+        ('{"method":"tools/call","params":{"text":"…"},"jsonrpc":"2.0","id":9}', 9),
+        ('{"result":{"content":[],"id":3},"jsonrpc":"2.0","id":10}', 10),
+        ('{"result":{},"id":11,"jsonrpc":"2.0"}', 11),
+        ('{"result":{"id":3}}', None),
+        ('{"params":{"id":3},"method":"notifications/x","jsonrpc":"2.0"}', None),
+        ("no message at all", None),
+    ],
+)
+def test_the_id_of_a_message_is_known_by_its_ends(message: str, request_id: object) -> None:
+    assert _id_at_the_ends(message.encode(), message.encode()) == request_id
 
 
 @pytest.mark.parametrize("seed", SEEDS)
