@@ -37,6 +37,8 @@ T = TypeVar("T")
 
 PROBE_DEADLINE_S = 60.0
 """How long the trial may take; importing Chroma alone takes a second."""
+FETCH_DEADLINE_S = 900.0
+"""How long the download of a sentence model may take."""
 QUERY_DEADLINE_S = 15.0
 """How long a search may take before the caller does without."""
 WRITE_DEADLINE_S = 60.0
@@ -275,3 +277,33 @@ def _retrieved(future: asyncio.Future[Any]) -> None:
     """Work that nobody waits for any more may fail in peace."""
     if not future.cancelled():
         future.exception()
+
+
+async def fetch_sentence_model() -> bool:
+    """Have Chroma download the sentence model it uses itself, about 80 MB, into its cache.
+
+    Chroma checks what it got. In a process of its own, so that it can be cut off: without a
+    network it tries for half a minute.
+
+    Returns:
+        Whether it is there now.
+    """
+    code = (
+        "from chromadb.utils.embedding_functions.onnx_mini_lm_l6_v2 import ONNXMiniLM_L6_V2\n"
+        "ONNXMiniLM_L6_V2()(['ready'])"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-c", code),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(FETCH_DEADLINE_S):
+            return await process.wait() == 0
+    except TimeoutError:
+        return False
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

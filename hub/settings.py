@@ -167,8 +167,18 @@ class MemorySettings(_Table):
     """How much the judgements of a source count, by its name; those of the others count 1."""
     embedder_path: Path | None = None
     """A folder with an ONNX sentence model and its `tokenizer.json`; the bundled model when unset."""
+    embedder_download: bool = True
+    """Whether a hub without a sentence model has Chroma download its own, about 80 MB, once."""
     episode_chars_max: int = Field(default=32_000, ge=256)
     """The longest text one episode may hold."""
+    episodes_max: int = Field(default=200_000, ge=100)
+    """How many episodes are kept; beyond, those worth least are set aside."""
+    set_aside_days: float = Field(default=30.0, ge=0)
+    """For how many days what was set aside can be brought back before it is deleted for good."""
+    consolidation_threshold_turns: int = Field(default=60, ge=2)
+    """How many turns of a session are gathered before the oldest become one episode."""
+    consolidation_take_turns: int = Field(default=30, ge=1)
+    """How many turns become one episode."""
 
 
 class SkillsSettings(_Table):

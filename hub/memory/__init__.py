@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hub.memory.learning import Feedback
     from hub.memory.memory import Memory
     from hub.memory.stats import Stats
+    from hub.memory.tidying import Tidied
 
 __all__ = [
     "GLOBAL",
@@ -32,6 +33,7 @@ __all__ = [
     "Recall",
     "Scope",
     "Stats",
+    "Tidied",
 ]
 
 
@@ -41,6 +43,7 @@ _LAZY = {
     "Feedback": "learning",
     "Memory": "memory",
     "Stats": "stats",
+    "Tidied": "tidying",
 }
 
 

@@ -337,11 +337,11 @@ def vectors_in(connection: Connection, scope: Scope, embedder: str) -> tuple[lis
 
 
 def digests_in(connection: Connection, scope: Scope, embedder: str) -> dict[int, str]:
-    """What a scope's episodes with a vector say, as digests by key."""
+    """What a scope's episodes with a vector say, as digests by key; those set aside included."""
     rows = connection.execute(
         select(episodes.c.id, episodes.c.digest)
         .join(vectors, episodes.c.id == vectors.c.id)
-        .where(_living(scope), vectors.c.embedder == embedder)
+        .where(_in_scope(scope), vectors.c.embedder == embedder)
     )
     return {row.id: row.digest for row in rows}
 

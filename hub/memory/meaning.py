@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from hub import embedder as embedders
 from hub.errors import ConfigError, HubError
-from hub.index import Index
+from hub.index import Index, fetch_sentence_model
 from hub.memory import episodes, intents
 from hub.memory.episode import Scope
 from hub.memory.intents import Intents
@@ -61,16 +61,18 @@ class Meaning:
         store: Holds texts and vectors.
         index_folder: Where the vector index lies.
         model_folder: The folder from the settings, if one is set.
+        download: Whether a missing model may be downloaded.
 
     Attributes:
         sense: None while, or because, there is no sentence model that fits what is kept.
         degraded: Why there is none, for a person.
     """
 
-    def __init__(self, store: Store, index_folder: Path, model_folder: Path | None) -> None:
+    def __init__(self, store: Store, index_folder: Path, model_folder: Path | None, download: bool) -> None:
         self._store = store
         self._index_folder = index_folder
         self._model_folder = model_folder
+        self._download = download
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hub-embedder")
         self._found: Embedder | None = None
         self._tried = asyncio.Event()
@@ -163,9 +165,16 @@ class Meaning:
         self._thread.shutdown(wait=False)
 
     async def _load(self) -> None:
-        loop = asyncio.get_running_loop()
+        """Find the sentence model; without one, have it downloaded if that is allowed."""
         try:
-            found = await loop.run_in_executor(self._thread, embedders.find, self._model_folder)
+            found = await self._find()
+            if found is None and self._download:
+                self.degraded = (
+                    "the sentence model is being downloaded; until then recall goes by words alone"
+                )
+                self._tried.set()
+                if await fetch_sentence_model():
+                    found = await self._find()
         except HubError as error:
             log.warning("sentence model unusable", extra={"reason": error.message})
             self.degraded = f"{error.message}. Until then recall goes by words alone"
@@ -185,6 +194,10 @@ class Meaning:
             )
             return
         await self._use(found)
+
+    async def _find(self) -> Embedder | None:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, embedders.find, self._model_folder)
 
     async def _use(self, found: Embedder) -> None:
         known = await self._store.read(lambda c: Intents.read(c, found.id, found.dimension))

@@ -16,6 +16,7 @@ from hub.memory import episodes, exchange, importers, intents, ledger, stats
 from hub.memory.blocks import Blocks
 from hub.memory.episode import GLOBAL, Episode, Provenance, Recall, Scope
 from hub.memory.exchange import Exchanged
+from hub.memory.housekeeping import Housekeeping
 from hub.memory.learning import Feedback, Learning
 from hub.memory.ledger import Ledger, RecallRecord
 from hub.memory.meaning import Meaning
@@ -23,6 +24,7 @@ from hub.memory.ranking import Weights
 from hub.memory.recalling import Recalling, Wanted
 from hub.memory.stats import Stats
 from hub.memory.storing import Draft, Ids, Storing
+from hub.memory.tidying import Tidied
 from hub.settings import MemorySettings
 from hub.store import Store
 
@@ -60,9 +62,10 @@ class Memory:
         self._store = store
         self._owns_store = owns_store
         self._ledger = Ledger(store)
-        self._meaning = Meaning(store, home.index_folder, settings.embedder_path)
+        self._meaning = Meaning(store, home.index_folder, settings.embedder_path, settings.embedder_download)
         self._new_id = Ids(clock, rng)
         self._storing = Storing(store, self._meaning, settings, clock, self._new_id)
+        self._housekeeping = Housekeeping(store, self._meaning, self._storing, settings, clock)
         self.blocks = Blocks(store, clock)
         self._recalling = Recalling(store, self._meaning, settings, clock, rng, weights)
         self._learning = Learning(store, self._ledger, self._meaning, settings, clock)
@@ -173,7 +176,9 @@ class Memory:
             valid_from=valid_from,
             supersedes=tuple(supersedes),
         )
-        return await self._storing.keep(draft)
+        kept = await self._storing.keep(draft)
+        await self._housekeeping.after_store()
+        return kept
 
     async def recall(
         self,
@@ -328,6 +333,35 @@ class Memory:
         """What a query finds, by relevance alone, as keys."""
         wanted = Wanted(query, scopes, FORGET_MAX, FORGET_MAX, value_weight=0.0, min_score=0.0)
         return [key for key, _ in (await self._recalling.find(wanted)).hits]
+
+    async def consolidate(self, session_id: str) -> Episode | None:
+        """Make one episode of a session's oldest turns, when enough have gathered.
+
+        The session's marker (`consolidated_seq`) moves in the same transaction: turns up to it may
+        leave the prompt. The turns themselves stay on record.
+
+        Returns:
+            None when there are fewer open turns than `consolidation_threshold_turns`.
+
+        Raises:
+            StorageError: It could not be kept.
+        """
+        return await self._housekeeping.consolidate(session_id)
+
+    async def tidy(self, *, dry_run: bool = True) -> Tidied:
+        """Set aside what has shown no use, and promote what has shown much.
+
+        What is set aside is not recalled any more, can be brought back for `set_aside_days`, and is
+        forgotten for good by a later tidying. Pinned episodes and facts stay.
+
+        Args:
+            dry_run: Only say what would be done.
+        """
+        return await self._housekeeping.tidy(dry_run)
+
+    async def bring_back(self, episode_ids: Sequence[str]) -> Sequence[str]:
+        """Undo the setting aside of episodes; returns the ids of those that are back."""
+        return await self._housekeeping.bring_back(episode_ids)
 
     async def list(
         self, *, scopes: Sequence[Scope] | None = None, limit: int = 50, offset: int = 0

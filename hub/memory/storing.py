@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -73,11 +73,23 @@ class Storing:
 
     async def keep(self, draft: Draft) -> Episode:
         """Keep one episode; what says the same as another replaces that one's wording."""
+        kept = await self.keep_with(draft, lambda connection: True)
+        assert kept is not None
+        return kept
+
+    async def keep_with(self, draft: Draft, also: Callable[[Connection], bool]) -> Episode | None:
+        """Keep one episode and do something else in the same transaction.
+
+        Args:
+            also: Done first; when it returns false nothing is kept.
+        """
         episode = self._made(draft)
         vector = await self._meaning.embed(episodes.rendered(episode))
         sense = self._meaning.sense
 
-        def write(connection: Connection) -> tuple[int, Episode, Kept | None]:
+        def write(connection: Connection) -> tuple[int, Episode, Kept | None] | None:
+            if not also(connection):
+                return None
             twin = episodes.twin(connection, episode)
             ended = episodes.supersede(connection, episode.supersedes, episode.created_at)
             if len(ended) < len(episode.supersedes):
@@ -91,7 +103,10 @@ class Storing:
                 episodes.put_vector(connection, key, sense.embedder.id, vector)
             return key, kept, twin
 
-        key, kept, twin = await self._store.write(write)
+        written = await self._store.write(write)
+        if written is None:
+            return None
+        key, kept, twin = written
         if sense is not None and vector is not None:
             before = None if twin is None else twin.episode
             if before is None or episodes.digest(before) != episodes.digest(kept):
