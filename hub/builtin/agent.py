@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from hub.builtin.parts import Parts
 from hub.builtin.servers import (
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 class TurnLimits(Arguments):
     """Bounds of one turn that are tighter than the hub's own; looser ones change nothing."""
+
+    model_config = ConfigDict(strict=True)
 
     rounds_max: int | None = Field(
         default=None, gt=0, description="How many times it may go back to the model with tool results."

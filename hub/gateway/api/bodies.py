@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from hub.builtin.agent import TurnLimits
 from hub.calls import Json
 from hub.errors import InvalidArguments
 from hub.gateway.http import read_body
@@ -18,19 +19,6 @@ class Body(BaseModel):
     """The JSON object that a request carries."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
-
-
-class TurnLimits(Body):
-    """Bounds of one turn, tighter than those of `[agent]`; looser ones change nothing."""
-
-    rounds_max: int | None = Field(default=None, gt=0)
-    """How many times it may go back to the model with tool results."""
-    deadline_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """How long it may take."""
-    tokens_max: int | None = Field(default=None, gt=0)
-    """How many tokens it may read and write in all."""
-    cost_usd_max: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """What it may cost."""
 
 
 class Message(Body):
