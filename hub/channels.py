@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
 import os
 import stat
 import sys
 import threading
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Protocol, cast
 
 from hub.calls import Json
 from hub.jsonrpc import decode, encode
+from hub.lines import CutLine, LineSplitter
 
 log = logging.getLogger(__name__)
 
@@ -28,73 +28,6 @@ WRITE_BUFFER_BYTES = 1024 * 1024
 
 UNREAD_BYTES_MAX = 32 * 1024 * 1024
 """How much may be unsent before notifications, which nobody waits for, are dropped."""
-
-
-CUT_ENDS_BYTES = 256
-"""How much is kept of each end of a line that was too long: enough to tell whose it was."""
-
-
-class CutLine(NamedTuple):
-    """What is left of a line that was too long.
-
-    Attributes:
-        head: How it began.
-        tail: How it ended.
-    """
-
-    head: bytes = b""
-    tail: bytes = b""
-
-    def and_then(self, piece: bytes) -> CutLine:
-        """The same line with more of it."""
-        head = self.head + piece[: CUT_ENDS_BYTES - len(self.head)]
-        return CutLine(head, (self.tail + piece[-CUT_ENDS_BYTES:])[-CUT_ENDS_BYTES:])
-
-
-class LineSplitter:
-    """Cuts a stream of bytes into lines, in linear time, with a bound on each line.
-
-    Args:
-        line_bytes_max: The longest line; of a longer one only the ends are kept.
-    """
-
-    def __init__(self, line_bytes_max: int) -> None:
-        self._line_bytes_max = line_bytes_max
-        self._parts: list[bytes] = []
-        self._parts_bytes = 0
-        self._cut: CutLine | None = None
-
-    def feed(self, data: bytes) -> list[bytes | CutLine]:
-        """Take bytes; return the lines they complete, the ends of each that was too long."""
-        pieces = data.split(b"\n")
-        last = pieces.pop()
-        lines: list[bytes | CutLine] = []
-        for piece in pieces:
-            if self._take(piece):
-                lines.append(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
-            else:
-                assert self._cut is not None
-                lines.append(self._cut)
-            self._parts, self._parts_bytes, self._cut = [], 0, None
-        if last:
-            self._take(last)
-        return lines
-
-    def _take(self, piece: bytes) -> bool:
-        """Add to the line under way; returns whether it is within the bound."""
-        self._parts_bytes += len(piece)
-        if self._parts_bytes <= self._line_bytes_max:
-            self._parts.append(piece)
-            return True
-        if self._cut is None:
-            self._cut = functools.reduce(CutLine.and_then, self._parts, CutLine())
-            self._parts = []
-        self._cut = self._cut.and_then(piece)
-        return False
-
-    def rest(self) -> bytes:
-        """What came after the last newline."""
-        return b"".join(self._parts)
 
 
 class Receiver(Protocol):
@@ -108,7 +41,7 @@ class Receiver(Protocol):
         """Take note of something that is no message."""
         ...
 
-    def receive_cut(self, head: bytes, tail: bytes, problem: str) -> None:
+    def receive_cut(self, line: CutLine, problem: str) -> None:
         """Take note of a message of which only the ends are known."""
         ...
 
@@ -156,7 +89,7 @@ class LineChannel(asyncio.Protocol):
                 self.line_received(line)
             else:
                 problem = f"a message was longer than {self._message_bytes_max:,} bytes and was dropped"
-                self.receiver.receive_cut(line.head, line.tail, problem)
+                self.receiver.receive_cut(line, problem)
 
     def line_received(self, line: bytes) -> None:
         """Take one whole line."""

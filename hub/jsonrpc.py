@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -32,6 +31,7 @@ from hub.errors import (
     HubError,
     RpcError,
 )
+from hub.lines import CutLine
 
 log = logging.getLogger(__name__)
 
@@ -376,19 +376,17 @@ class Peer:
         if self._answer_garbage:
             self._refuse(self.channel, None, PARSE_ERROR, problem)
 
-    def receive_cut(self, head: bytes, tail: bytes, problem: str) -> None:
+    def receive_cut(self, line: CutLine, problem: str) -> None:
         """Take note of a message that was too long, so that nobody waits for what it asked or answered.
 
         Args:
-            head: How it began.
-            tail: How it ended.
+            line: What is left of it.
             problem: What was wrong with it.
         """
-        request_id = _id_at_the_ends(head, tail)
-        asks = _METHOD.search(head) is not None
-        if request_id is None or (asks and not self._answer_garbage):
+        request_id = line.request_id
+        if request_id is None or (line.asks and not self._answer_garbage):
             self.receive_garbage(problem)
-        elif asks:
+        elif line.asks:
             self._refuse(self.channel, request_id, INVALID_REQUEST, problem)
         else:
             self.fail(request_id, NoAnswer(problem))
@@ -526,19 +524,3 @@ class Peer:
         """
         if self._serving:
             await asyncio.wait(list(self._serving.values()), timeout=grace_s)
-
-
-_TEXT = rb'"(?:[^"\\]|\\.)*"'
-_ID = rb'"id"\s*:\s*(-?\d+|' + _TEXT + rb")"
-_VERSION = rb'(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?'
-_ID_FIRST = re.compile(
-    rb"^\s*\{\s*" + _VERSION + rb'(?:"method"\s*:\s*' + _TEXT + rb"\s*,\s*)?" + _VERSION + _ID
-)
-_ID_LAST = re.compile(rb"[,{]\s*" + _ID + rb'\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
-_METHOD = re.compile(rb"^\s*\{\s*" + _VERSION + rb"(?:" + _ID + rb'\s*,\s*)?"method"')
-
-
-def _id_at_the_ends(head: bytes, tail: bytes) -> RequestId | None:
-    """The id of a message of which only the ends are known: most put it before or after everything large."""
-    found = _ID_FIRST.search(head) or _ID_LAST.search(tail)
-    return None if found is None else json.loads(found[1])

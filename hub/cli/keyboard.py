@@ -15,8 +15,8 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
-from hub.channels import CutLine, LineSplitter
 from hub.errors import TooLarge
+from hub.lines import CutLine, LineSplitter
 
 LINE_BYTES_MAX = 4 * 1024 * 1024
 """The longest line that is read."""

@@ -19,8 +19,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from hub.channels import LineChannel, LineSplitter
+from hub.channels import LineChannel
 from hub.downstream import warden as warden_script
+from hub.lines import LineSplitter
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import re
 
 import pytest
 
-from hub.channels import CUT_ENDS_BYTES, CutLine, LineSplitter
-from hub.jsonrpc import _id_at_the_ends, decode, encode
+from hub.jsonrpc import decode, encode
+from hub.lines import CUT_ENDS_BYTES, CutLine, LineSplitter
 from hub.names import CHARS_MAX, STYLES, NameTables, Target, fold
 from hub.sse import SseEvent, SseReader, SseTooLong, sse_frame
 
@@ -64,11 +64,14 @@ def test_of_a_line_over_the_bound_the_ends_are_kept(seed: int) -> None:
         ('{"result":{},"id":11,"jsonrpc":"2.0"}', 11),
         ('{"result":{"id":3}}', None),
         ('{"params":{"id":3},"method":"notifications/x","jsonrpc":"2.0"}', None),
+        ('{"id":"\\x","result":{}}', None),
         ("no message at all", None),
     ],
 )
 def test_the_id_of_a_message_is_known_by_its_ends(message: str, request_id: object) -> None:
-    assert _id_at_the_ends(message.encode(), message.encode()) == request_id
+    line = CutLine(message.encode(), message.encode())
+    assert line.request_id == request_id
+    assert line.asks == ('"method"' in message and not message.startswith('{"params"'))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
