@@ -12,11 +12,13 @@ import asyncio
 import json
 import logging
 import os
+import subprocess
 import sys
 import tempfile
+import urllib.request
 import warnings
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,13 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 Json = dict[str, Any]
 Scenario = Callable[[Client], Awaitable[None]]
+
+CLIENT_METADATA_URL = "https://conformance-test.local/client-metadata.json"
+"""The client id metadata document that the suite expects."""
+
+BROWSE = "--browse"
+LOGINS = 2
+"""How often a login is tried: a second time where the server then wants more of it."""
 
 LOGIN_DEADLINE_S = 20.0
 READY_S = 15.0
@@ -48,8 +57,8 @@ async def tools_of(client: Client) -> list[types.Tool]:
     """The server's tools, once the hub has them."""
     with suppress(TimeoutError):
         async with asyncio.timeout(READY_S):
-            while not (tools := (await client.list_tools()).tools):
-                await asyncio.sleep(0.05)  # the hub announces them too; asking again is simpler here
+            while not (tools := (await client.list_tools()).tools):  # noqa: ASYNC110 (simpler than to listen)
+                await asyncio.sleep(0.05)
             return tools
     return []
 
@@ -139,37 +148,92 @@ async def roots(context: Any) -> types.ListRootsResult:
 def write_home(home: Path, url: str) -> None:
     """A home with the mock server in it and nothing else."""
     home.mkdir()
-    (home / "mcp.json").write_text(json.dumps({"mcpServers": {"mock": {"type": "http", "url": url}}}))
+    context = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT", "{}"))
+    oauth = {"clientMetadataUrl": CLIENT_METADATA_URL}
+    if "client_id" in context:
+        oauth = {"clientId": context["client_id"], "clientSecret": context["client_secret"]}
+    entry = {"type": "http", "url": url, "oauth": oauth}
+    (home / "mcp.json").write_text(json.dumps({"mcpServers": {"mock": entry}}))
     (home / "hub.toml").write_text(
         'builtin_tools = false\ntool_names = "bare"\n[skills]\ndisabled = ["fs", "time", "web"]\n'
     )
 
 
-async def run(scenario: str, url: str, folder: Path) -> None:
-    home = folder / "home"
-    write_home(home, url)
+@asynccontextmanager
+async def client_of(home: Path, *options: str) -> AsyncIterator[Client]:
+    """A client of the hub that owns a home."""
     modern = os.environ.get("MCP_CONFORMANCE_PROTOCOL_VERSION") in MODERN_PROTOCOL_VERSIONS
-    command = StdioServerParameters(
-        command=sys.executable, args=["-m", "hub", "mcp", "--embedded", "--home", str(home)], cwd=home
-    )
+    args = ["-m", "hub", "mcp", *options, "--home", str(home)]
     async with Client(
-        command,
+        StdioServerParameters(command=sys.executable, args=args, cwd=home),
         mode="auto" if modern else "legacy",
         cache=None,
         elicitation_callback=answer,
         sampling_callback=sample,
         list_roots_callback=roots,
     ) as client:
+        yield client
+
+
+async def play(scenario: str, home: Path) -> None:
+    """Do what a scenario asks for."""
+    async with client_of(home, "--embedded") as client:
         await tools_of(client)
         await SCENARIOS.get(scenario, nothing)(client)
+
+
+async def log_in_and_call(home: Path) -> None:
+    """Log in as a person does, with a browser that agrees to everything, and use the server."""
+    try:
+        for _ in range(LOGINS):
+            if hub(home, "servers", "login", "mock") != 0:
+                return
+            async with client_of(home) as client:
+                if await first_tool_works(client):
+                    return
+    finally:
+        hub(home, "stop")
+
+
+async def first_tool_works(client: Client) -> bool:
+    """Whether the server's first tool can be called; it may want more than the login has brought."""
+    for tool in (await tools_of(client))[:1]:
+        with suppress(MCPError):
+            return not (await client.call_tool(tool.name, {})).is_error
+    return False
+
+
+def hub(home: Path, *command: str) -> int:
+    """Run a command of the hub; returns its exit code."""
+    browser = f"{sys.executable} {__file__} {BROWSE} %s"
+    done = subprocess.run(
+        [sys.executable, "-m", "hub", *command, "--home", str(home)],
+        env={**os.environ, "BROWSER": browser},
+        cwd=home,
+        stdout=sys.stderr,
+        timeout=LOGIN_DEADLINE_S,
+        check=False,
+    )
+    return done.returncode
+
+
+def browse(url: str) -> None:
+    """Follow the redirects of an authorization, as a browser does."""
+    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=LOGIN_DEADLINE_S).close()
 
 
 def main() -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     warnings.simplefilter("ignore", MCPDeprecationWarning)
+    if sys.argv[1] == BROWSE:
+        browse(sys.argv[2])
+        return
     scenario, url = os.environ.get("MCP_CONFORMANCE_SCENARIO", ""), sys.argv[-1]
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(run(scenario, url, Path(folder)))
+        home = Path(folder) / "home"
+        write_home(home, url)
+        playing = log_in_and_call(home) if scenario.startswith("auth/") else play(scenario, home)
+        asyncio.run(playing)
 
 
 if __name__ == "__main__":
