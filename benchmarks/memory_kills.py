@@ -1,6 +1,6 @@
 """Whether anything acknowledged is lost when the process is killed: many times, in mid-write.
 
-    python benchmarks/memory_kills.py [--kills N] [--json FILE]
+    python benchmarks/memory_kills.py [--kills N] [--to FILE]
 
 A child stores from six tasks at once and judges now and then, printing each text once
 `Memory.store` has returned. It is killed with SIGKILL after a random number of lines. Then
@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from results import Results, Row
 
 from hub.clock import SystemClock
 from hub.home import Home
@@ -52,10 +54,21 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+def rows(numbers: dict[str, float]) -> list[Row]:
+    """The numbers as rows for the report."""
+    note = f"{numbers['acknowledged']:g} episodes acknowledged over {numbers['kills']:g} kills with SIGKILL"
+    ready = "until the index is ready, median s"
+    return [
+        Row("acknowledged episodes lost", "", {"hub": numbers["lost"]}, "hub", limit=0, note=note),
+        Row("reopened and not usable", "", {"hub": numbers["reopened unusable"]}, "hub", limit=0),
+        Row("until the index is ready again, median", "s", {"hub": numbers[ready]}, "hub"),
+    ]
+
+
 async def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--json", type=Path, help="write the numbers to this file too")
+    parser.add_argument("--to", type=Path, help="where to keep the results, if not in results/")
     asked = parser.parse_args()
     chance = random.Random(0)
     acknowledged: set[str] = set()
@@ -85,7 +98,7 @@ async def main() -> None:
             usable = (await memory.recall("what did worker a note?")).hits
             unusable += not usable or (await memory.stats()).index != "ready"
             await memory.close()
-    numbers = {
+    numbers: dict[str, float] = {
         "kills": asked.kills,
         "acknowledged": len(acknowledged),
         "lost": lost,
@@ -94,8 +107,7 @@ async def main() -> None:
         "until the index is ready, longest s": round(max(ready_s), 1),
     }
     print(json.dumps(numbers, indent=2))
-    if asked.json:
-        asked.json.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    Results("memory_kills", rows(numbers), numbers).write(asked.to)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How long the memory takes, and how much memory it needs, at a size.
 
-    python benchmarks/memory_latency.py [--episodes N] [--scopes N] [--rounds N] [--json FILE]
+    python benchmarks/memory_latency.py [--episodes N] [--large N] [--rounds N] [--to FILE]
 
 Fills a fresh memory with made-up notes (as an import does, so their vectors follow in the
 background), waits until the index holds them, then measures recalls, stores and
@@ -19,8 +19,10 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
+from results import Results, Row
 
 from hub.clock import SystemClock
 from hub.home import Home
@@ -62,7 +64,7 @@ async def timed(rounds: int, work: Callable[[], Awaitable[object]]) -> dict[str,
     return {"p50 ms": round(statistics.median(times), 2), "p95 ms": round(times[int(0.95 * rounds)], 2)}
 
 
-async def measure(episodes: int, scopes: int, rounds: int) -> dict[str, object]:
+async def measure(episodes: int, scopes: int, rounds: int) -> dict[str, Any]:
     """One size."""
     rng = random.Random(0)
     wheres = [GLOBAL, *(Scope("project", f"/work/{number}") for number in range(1, scopes))]
@@ -82,7 +84,7 @@ async def measure(episodes: int, scopes: int, rounds: int) -> dict[str, object]:
         await memory.ready()
         filled = time.perf_counter() - started
         await timed(20, lambda: memory.recall(query(rng), scopes=wheres))
-        out: dict[str, object] = {
+        out: dict[str, Any] = {
             "episodes": sum((await memory.stats()).episodes.values()),
             "scopes": scopes,
             "filled in s": round(filled, 1),
@@ -111,17 +113,54 @@ async def measure(episodes: int, scopes: int, rounds: int) -> dict[str, object]:
     return out
 
 
+def rows(small: dict[str, Any], large: dict[str, Any] | None) -> list[Row]:
+    """The numbers as rows for the report."""
+    out = []
+    for what, most in (("recall", 12.0), ("store", 10.0), ("feedback", None)):
+        note = "one caller, one after another; the notes are made of few words, which is hard on word search"
+        values = {"hub": small[what]["p50 ms"], "p95": small[what]["p95 ms"]}
+        out.append(Row(f"{what}, p50 at {small['episodes']:,}", "ms", values, "hub", limit=most, note=note))
+    if large is not None:
+        size = f"{large['episodes']:,} in {large['scopes']} scopes"
+        for what in ("recall", "store"):
+            values = {"hub": large[what]["p50 ms"], "p95": large[what]["p95 ms"]}
+            ratio = large[what]["p50 ms"] / small[what]["p50 ms"]
+            out.append(
+                Row(
+                    f"{what}, p50 at {size}",
+                    "ms",
+                    values,
+                    "hub",
+                    ratio=ratio,
+                    limit=4,
+                    limits_ratio=True,
+                    note=f"over {small['episodes']:,}",
+                )
+            )
+    for numbers in (small, large):
+        if numbers is not None:
+            size = f"{numbers['episodes']:,} episodes"
+            grown = {"hub": numbers["resident MB, grown by"]}
+            out.append(Row(f"memory of the process at {size}, over its start", "MB", grown, "hub"))
+            first = {"hub": numbers["first recall after ms"]}
+            out.append(Row(f"open and first recall at {size}", "ms", first, "hub"))
+    return out
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--episodes", type=int, default=10_000)
-    parser.add_argument("--scopes", type=int, default=1)
+    parser.add_argument(
+        "--large", type=int, default=100_000, help="a second size, in five scopes; 0 for none"
+    )
     parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--json", type=Path, help="write the numbers to this file too")
+    parser.add_argument("--to", type=Path, help="where to keep the results, if not in results/")
     asked = parser.parse_args()
-    numbers = asyncio.run(measure(asked.episodes, asked.scopes, asked.rounds))
-    print(json.dumps(numbers, indent=2))
-    if asked.json:
-        asked.json.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    small = asyncio.run(measure(asked.episodes, 1, asked.rounds))
+    print(json.dumps(small, indent=2), flush=True)
+    large = asyncio.run(measure(asked.large, 5, asked.rounds)) if asked.large else None
+    print(json.dumps(large, indent=2))
+    Results("memory_latency", rows(small, large), {"small": small, "large": large}).write(asked.to)
 
 
 if __name__ == "__main__":
