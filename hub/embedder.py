@@ -9,6 +9,7 @@ by words alone and says so.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import json
@@ -68,7 +69,7 @@ def find(configured: Path | None, weights: Path | None = None, cache: Path | Non
         return OnnxFolder(configured, f"{configured.name}:{_fingerprint(configured / 'model.onnx')}")
     weights = weights or _package_folder()
     if weights is not None and (weights / "model.safetensors").is_file():
-        return MiniLM(weights)
+        return _minilm(weights)
     cache = cache or chroma_cache()
     if (cache / "model.onnx").is_file():
         return OnnxFolder(cache, MINILM_ID)
@@ -116,6 +117,12 @@ class MiniLM:
         ids = np.array(self._tokenizer.encode(text).ids, dtype=np.int64)
         (mean,) = self._session.run(None, {"ids": ids})
         return _unit(mean)
+
+
+@functools.lru_cache(maxsize=1)
+def _minilm(folder: Path) -> MiniLM:
+    """The model of a folder, built once for as long as the process lives: it takes most of a second."""
+    return MiniLM(folder)
 
 
 class OnnxFolder:

@@ -60,6 +60,11 @@ class Intents:
         self._keys.append(key)
         self._matrix = np.concatenate([self._matrix, vector[None, :]])
 
+    def become(self, other: Intents) -> None:
+        """Hold what another holds."""
+        self._keys = other._keys
+        self._matrix = other._matrix
+
     def drop(self, keys: Sequence[int]) -> None:
         """Let go of intents that the store has deleted."""
         gone = set(keys)

@@ -132,6 +132,17 @@ class Learning:
             judgements = await self._store.read(find)
             return await self._commit(judgements, reward, run_id, source)
 
+    async def refresh(self) -> None:
+        """Take up intents that came into the store from elsewhere."""
+        sense = self._meaning.sense
+        if sense is None:
+            return
+        model = sense.embedder
+        async with self._judging:
+            sense.intents.become(
+                await self._store.read(lambda c: intents.Intents.read(c, model.id, model.dimension))
+            )
+
     async def _commit(
         self, judgements: Sequence[_Judgement], reward: float, run_id: str | None, source: str
     ) -> Feedback:

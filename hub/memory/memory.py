@@ -410,6 +410,7 @@ class Memory:
         lines = await asyncio.to_thread(lambda: list(exchange.read_lines(source)))
         if lines and exchange.FORMAT in lines[0]:
             taken = await exchange.read(self._store, lines)
+            await self._learning.refresh()
         else:
             drafts = [
                 Draft(
