@@ -39,6 +39,13 @@ class Warden:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._groups: set[int] = set()
+        self.spawning = asyncio.Lock()
+        """Held from before a child's start until it is watched: one start must not delay another's watch."""
+
+    def prepare(self) -> None:
+        """Start the warden if need be, so that the next child is watched the moment there is one."""
+        if _HAS_GROUPS:
+            self._tell("")
 
     def watch(self, group: int) -> None:
         """Have a process group ended if the hub dies."""
@@ -159,19 +166,21 @@ class ChildProcess:
         """
         lines: deque[str] = deque(maxlen=STDERR_LINES_KEPT)
         options: dict[str, Any] = {"start_new_session": True} if _HAS_GROUPS else {}
-        transport, protocol = await asyncio.get_running_loop().subprocess_exec(
-            lambda: _ChildProtocol(channel, lines.append),
-            *argv,
-            env=dict(env),
-            cwd=cwd,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            **options,
-        )
-        child = cls(transport, protocol, warden)
+        async with warden.spawning:
+            warden.prepare()
+            transport, protocol = await asyncio.get_running_loop().subprocess_exec(
+                lambda: _ChildProtocol(channel, lines.append),
+                *argv,
+                env=dict(env),
+                cwd=cwd,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                **options,
+            )
+            child = cls(transport, protocol, warden)
+            warden.watch(child.pid)
         child.stderr_tail = lines
-        warden.watch(child.pid)
         channel.use_writer(cast("asyncio.WriteTransport", transport.get_pipe_transport(0)))
         return child
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -166,11 +167,21 @@ def test_a_home_that_was_left_by_a_kill_is_taken_up_again(hubs: Hubs, home: Path
     for _ in range(3):
         client = hubs.embed()
         client.open()
+        until(partial(pid_of, client), "a child that has only just been started")
         client.kill()
+    grandchildren = [
+        event["pid"] for event in journal(home / "parent.jsonl") if event["event"] == "grandchild"
+    ]
+    all_end(grandchildren, 10)
     client = hubs.embed()
     client.open()
     client.wait_for_tool("good.echo")
     assert client.text("good.echo", text="x") == "x"
+
+
+def pid_of(client: Client) -> int | None:
+    pid: int | None = client.server("parent")["pid"]
+    return pid
 
 
 def test_a_child_leads_a_group_of_its_own(client: Client, home: Path) -> None:
