@@ -33,7 +33,7 @@ class Tending:
         server = self._server(name)
         began = time.monotonic()
         try:
-            await (server.reconnect() if server.state == "needs_login" else server.connect())
+            await (server.reconnect() if server.needs_login else server.connect())
         except DownstreamError as error:
             outcome: Json = {"ok": False, "problem": error.message}
         else:
@@ -56,11 +56,11 @@ class Tending:
         server = self._server(name)
         logins = self._fleet.logins
         logins.check(server.entry)
-        if server.state not in ("ready", "needs_login"):
+        if not server.needs_login and server.state != "ready":
             # How it refuses says where to log in.
             with contextlib.suppress(DownstreamError):
                 await server.connect()
-        if server.state == "ready" and not await logins.is_logged_in(server.entry):
+        if not server.needs_login and server.state == "ready" and not await logins.is_logged_in(server.entry):
             return {**await self.test(name), "login": False}
         await logins.log_in(server.entry, on_url)
         return {**await self._connect_anew(server), "login": True}

@@ -48,8 +48,9 @@ def link_opener(
                 stop_grace_s=settings.stop_grace_s,
             )
         # aiohttp takes a while to import: only where it is needed, and beside the event loop.
-        await asyncio.to_thread(importlib.import_module, "hub.downstream.remote")
-        from hub.downstream.remote import SseLink, StreamableHttpLink
+        await asyncio.to_thread(_import_remote)
+        from hub.downstream.legacy_sse import SseLink
+        from hub.downstream.streamable import StreamableHttpLink
 
         kind = SseLink if entry.transport == "sse" else StreamableHttpLink
         return kind(
@@ -64,6 +65,11 @@ def link_opener(
         )
 
     return open_link
+
+
+def _import_remote() -> None:
+    importlib.import_module("hub.downstream.streamable")
+    importlib.import_module("hub.downstream.legacy_sse")
 
 
 def describe(entry: ServerEntry) -> str:

@@ -262,12 +262,12 @@ class DownstreamServer:
         Raises:
             DownstreamUnavailable: It cannot be; says why.
         """
-        session, self._session = self._session, None
+        self._session = None
         self._failed_starts = 0
-        if session is not None or self.state == "needs_login":
+        if self._link is not None or self.state == "needs_login":
             self.state = "connecting"
             self._turning.set()
-        await self._ready()
+        await self._attempted()
 
     def status(self) -> ServerStatus:
         """How it is doing."""
@@ -276,8 +276,8 @@ class DownstreamServer:
             name=self.name,
             transport=self.entry.transport,
             target=describe(self.entry),
-            state=self.state,
-            problem=self._problem,
+            state="needs_login" if self.needs_login else self.state,
+            problem=self._login_advice if self.needs_login else self._problem,
             version=self._record.version,
             tools=len(self._record.lists.get("tools/list", ())),
             calls=self._calls,
@@ -359,15 +359,34 @@ class DownstreamServer:
         if self.state == "stopped":
             raise DownstreamUnavailable(self.name, "the hub is stopping, or its entry was removed")
         broken = self.state == "down" and self._failed_starts >= BREAKER_FAILURES
-        if broken or self.state == "needs_login":
+        if broken or self.needs_login:
             raise self._unavailable()
+        return await self._attempted()
+
+    async def _attempted(self) -> Session:
+        """The session that the attempt under way, or the next one, comes to.
+
+        Raises:
+            DownstreamUnavailable: It failed.
+        """
         self._wanted.set()
         await asyncio.wait([self._attempt], timeout=self._settings.connect_deadline_s)
         if self._session is None:
             raise self._unavailable()
         return self._session
 
+    @property
+    def needs_login(self) -> bool:
+        """Whether a person must log in at the server, which may still be finishing earlier calls."""
+        return self.state == "needs_login" or (self._link is not None and self._link.needs_login)
+
+    @property
+    def _login_advice(self) -> str:
+        return f"it needs a login: run `hub servers login {self.name}`"
+
     def _unavailable(self) -> DownstreamUnavailable:
+        if self.needs_login:
+            return DownstreamUnavailable(self.name, self._login_advice, state="needs_login")
         problem = self._problem or "it is still starting"
         return DownstreamUnavailable(self.name, f"it is not connected: {problem}", state=self.state)
 
@@ -537,10 +556,10 @@ class DownstreamServer:
                     left_s = idle_s
                 waits: set[asyncio.Future[Any]] = {closed, turning}
                 await asyncio.wait(waits, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
-                if closed.done():
-                    raise PeerClosed(closed.result(), sent=True)
                 if turning.done():
                     return True
+                if closed.done():
+                    raise PeerClosed(closed.result(), sent=True)
                 if idle_s is not None and not session.calls and self._last_used + idle_s <= loop.time():
                     log.info("an idle server is stopped", extra={"server": self.name})
                     self._lazy = True
@@ -663,7 +682,7 @@ class DownstreamServer:
         problem = error.error.get("message") if isinstance(error, RpcError) else str(error)
         needs_login = self._link is not None and self._link.needs_login
         if needs_login:
-            problem = f"it needs a login: run `hub servers login {self.name}`"
+            problem = self._login_advice
         elif isinstance(error, OSError):
             problem = _why_not_started(self.entry, error)
         elif self._link is not None and (details := await self._link.post_mortem()):
