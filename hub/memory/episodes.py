@@ -5,25 +5,21 @@ Functions take an open connection and belong inside `Store.write` or `Store.read
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
 
 from hub.memory import fulltext, hygiene
 from hub.memory.episode import Episode, Provenance, Scope
+from hub.memory.telling import digest, rendered
 from hub.tables import episodes, vectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy import ColumnElement, Connection, Row
-
-INTENT_CHARS = 200
-"""How much of an experience stands for its intent when none is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +29,6 @@ class Kept:
     key: int
     episode: Episode
     position: int | None
-
-
-class Told(Protocol):
-    """What an episode is told in."""
-
-    @property
-    def intent(self) -> str: ...
-    @property
-    def experience(self) -> str: ...
-    @property
-    def outcome(self) -> str | None: ...
-    @property
-    def actor(self) -> str | None: ...
-    @property
-    def happened_at(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,37 +48,6 @@ class Brief:
     visits: int
     direct_visits: float
     direct_rewards: float
-
-
-def rendered(episode: Told) -> str:
-    """The text that is searched: when and who, when they were told, and what.
-
-    The date and the speaker in front of a line double what vector search finds in
-    conversations (LoCoMo: R@5 from 21 to 40).
-    """
-    parts = [episode.experience]
-    if not episode.experience.startswith(episode.intent):
-        parts.insert(0, episode.intent)
-    if episode.outcome:
-        parts.append(episode.outcome)
-    body = "\n".join(part for part in parts if part)
-    if episode.actor is None:
-        return body
-    day = datetime.fromtimestamp(episode.happened_at, UTC)
-    return f"[{day.day} {day:%B %Y}] {episode.actor}: {body}"
-
-
-def digest(episode: Episode) -> str:
-    """Tells one wording from another."""
-    return hashlib.sha256(rendered(episode).encode()).hexdigest()
-
-
-def first_line(experience: str) -> str:
-    """What an experience is about, for a list: its first line, cut at a word."""
-    line = experience.strip().split("\n", 1)[0]
-    if len(line) <= INTENT_CHARS:
-        return line
-    return line[:INTENT_CHARS].rsplit(" ", 1)[0]
 
 
 def add(connection: Connection, episode: Episode, position: int | None = None) -> int:

@@ -22,6 +22,7 @@ from hub.index import Index, fetch_sentence_model
 from hub.memory import episodes, intents
 from hub.memory.episode import Scope
 from hub.memory.intents import Intents
+from hub.memory.telling import rendered
 from hub.memory.vectors import Vectors
 from hub.store import Store
 
@@ -230,7 +231,7 @@ class Meaning:
             done = 0
             on_progress(done, total)
             while lacking := await self._store.read(lambda c: episodes.without_vector(c, model.id, BATCH)):
-                made = [(kept, await self._embed(model, episodes.rendered(kept.episode))) for kept in lacking]
+                made = [(kept, await self._embed(model, rendered(kept.episode))) for kept in lacking]
                 await self._store.write(partial(_keep, embedder=model.id, made=made))
                 for kept, vector in made:
                     sense.vectors.added(kept.key, kept.episode, vector)

@@ -6,16 +6,17 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hub.clock import Clock
 from hub.errors import InvalidArguments
 from hub.home import Home
-from hub.memory import episodes, exchange, importers, intents, ledger, stats
+from hub.memory import episodes, exchange, importers, stats
 from hub.memory.blocks import Blocks
 from hub.memory.episode import GLOBAL, Episode, Provenance, Recall, Scope
 from hub.memory.exchange import Exchanged
+from hub.memory.forgetting import Forgetting
 from hub.memory.housekeeping import Housekeeping
 from hub.memory.learning import Feedback, Learning
 from hub.memory.ledger import Ledger, RecallRecord
@@ -28,15 +29,10 @@ from hub.memory.tidying import Tidied
 from hub.settings import MemorySettings
 from hub.store import Store
 
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
 log = logging.getLogger(__name__)
 
 QUERY_CHARS_MAX = 8_000
 """How much of a query is read."""
-FORGET_MAX = 50
-"""How many episodes one query can have forgotten."""
 
 
 class Memory:
@@ -68,6 +64,7 @@ class Memory:
         self._housekeeping = Housekeeping(store, self._meaning, self._storing, settings, clock)
         self.blocks = Blocks(store, clock)
         self._recalling = Recalling(store, self._meaning, settings, clock, rng, weights)
+        self._forgetting = Forgetting(store, self._ledger, self._meaning, self._recalling)
         self._learning = Learning(store, self._ledger, self._meaning, settings, clock)
         self._owner: asyncio.Task[None] | None = None
 
@@ -191,6 +188,8 @@ class Memory:
         value_weight: float | None = None,
         min_score: float | None = None,
         as_of: float | None = None,
+        hops: int = 1,
+        pressure: float = 0.0,
         client: str | None = None,
         run_id: str | None = None,
     ) -> Recall:
@@ -205,6 +204,9 @@ class Memory:
             value_weight: 0 ranks by relevance alone, 1 by learned value alone.
             min_score: Hits that score less are left out.
             as_of: The moment at which facts must hold; now when None.
+            hops: 2 also finds what is near to the best episodes rather than to the query: worth little
+                on the first places and something on the later ones, for three more searches.
+            pressure: How full the reader's context is, 0 to 1; fewer episodes are returned the fuller.
             client: Who asks, for the record.
             run_id: The run it belongs to, so that feedback on the run reaches the episodes.
 
@@ -225,9 +227,14 @@ class Memory:
             value_weight=self._settings.value_weight if value_weight is None else value_weight,
             min_score=self._settings.min_score if min_score is None else min_score,
             as_of=as_of,
+            hops=hops,
         )
+        if hops not in (1, 2) or not 0 <= pressure <= 1:
+            raise InvalidArguments("hops is 1 or 2, pressure lies between 0 and 1")
         if wanted.k1 < 1 or wanted.k2 < 1 or not 0 <= wanted.value_weight <= 1:
             raise InvalidArguments("k1 and k2 are at least 1, value_weight lies between 0 and 1")
+        # One at least: the best episode is worth its place in any context.
+        wanted = replace(wanted, k2=max(1, round(wanted.k2 * (1 - pressure))))
         found = await self._recalling.find(wanted)
         recall = Recall(self._new_id("rc"), tuple(hit for _, hit in found.hits), self._meaning.degraded)
         self._ledger.add(
@@ -292,7 +299,7 @@ class Memory:
         Args:
             episode_ids: Which; unknown ones are ignored.
             scope: Everything in this scope; with a query, what the query finds there.
-            query: Everything that a recall with this query would find, up to `FORGET_MAX`.
+            query: Everything that a recall with this query would find, up to 50.
             dry_run: Only say what would be deleted.
 
         Returns:
@@ -302,37 +309,7 @@ class Memory:
             InvalidArguments: Nothing was named.
             StorageError: It could not be deleted.
         """
-        if not episode_ids and scope is None and query is None:
-            raise InvalidArguments("forget takes episode ids, a scope or a query")
-        found: list[int] = []
-        if query is not None:
-            found = await self._found(query, [GLOBAL] if scope is None else [scope])
-
-        def name(connection: Connection) -> list[int]:
-            keys = {*found, *episodes.keys_of(connection, episode_ids).values()}
-            if scope is not None and query is None:
-                keys.update(episodes.keys_in(connection, scope))
-            return sorted(keys)
-
-        def write(connection: Connection) -> tuple[list[Episode], list[int]]:
-            keys = name(connection)
-            ledger.forget(connection, keys)
-            learned = intents.forget(connection, keys)
-            return episodes.forget(connection, keys), learned
-
-        await self._ledger.flush()
-        if dry_run:
-            would = await self._store.read(lambda c: episodes.by_keys(c, name(c)))
-            return [kept.episode.episode_id for kept in would.values()]
-        gone, learned = await self._store.write(write)
-        await self._store.checkpoint()
-        await self._meaning.forget({episode.scope for episode in gone}, learned)
-        return [episode.episode_id for episode in gone]
-
-    async def _found(self, query: str, scopes: Sequence[Scope]) -> list[int]:
-        """What a query finds, by relevance alone, as keys."""
-        wanted = Wanted(query, scopes, FORGET_MAX, FORGET_MAX, value_weight=0.0, min_score=0.0)
-        return [key for key, _ in (await self._recalling.find(wanted)).hits]
+        return await self._forgetting.forget(episode_ids, scope, query, dry_run)
 
     async def consolidate(self, session_id: str) -> Episode | None:
         """Make one episode of a session's oldest turns, when enough have gathered.

@@ -39,6 +39,7 @@ class Weights:
     actor: float = 0.5
     length: float = 0.3
     recency: float = 0.05
+    bridge: float = 0.2
 
     @property
     def total(self) -> float:
@@ -59,6 +60,7 @@ class Candidate:
         actor: 1 when the query names who said or did it, 0 when it names another, else 0.5.
         chars: The length of its text.
         age_s: How long ago it happened.
+        bridge: Cosine with the nearest of the best candidates, in a recall of two hops; else 0.
     """
 
     similarity: float | None
@@ -68,6 +70,7 @@ class Candidate:
     actor: float
     chars: int
     age_s: float
+    bridge: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ def relevance(pool: Sequence[Candidate], weights: Weights) -> Relevance:
     )
     ages = np.array([max(0.0, candidate.age_s) for candidate in pool])
     recency = np.power(0.5, ages / RECENCY_HALF_LIFE_S)
+    bridge = minmax(np.array([candidate.bridge for candidate in pool]))
     total = (
         weights.dense * dense
         + weights.lexical * lexical
@@ -112,6 +116,7 @@ def relevance(pool: Sequence[Candidate], weights: Weights) -> Relevance:
         + weights.actor * actor
         + weights.length * length
         + weights.recency * recency
+        + weights.bridge * bridge
     )
     return Relevance(dense, lexical, near, whole, actor, length, recency, total / weights.total)
 

@@ -10,7 +10,7 @@ import asyncio
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from hub.clock import Clock
 from hub.memory import episodes, fulltext, intents, ranking, value
 from hub.memory.episode import Hit, Scope
 from hub.memory.meaning import Meaning, Sense
+from hub.memory.telling import rendered
 from hub.settings import MemorySettings
 from hub.store import Store
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy import Connection
 
-    from hub.memory.episodes import Brief, Told
+    from hub.memory.episodes import Brief
+    from hub.memory.telling import Told
 
 POOL = 60
 """How many candidates each of the two searches contributes."""
@@ -36,6 +38,12 @@ HELPFUL_MAX = 5
 """How many episodes that helped with similar intents join the candidates."""
 HELPFUL_COSINE = 0.8
 """How similar such an intent must be."""
+HOP_FROM = 3
+"""From how many of the best candidates a second hop starts."""
+HOP_REACH = 20
+"""How many episodes each of them reaches."""
+HOP_COSINE = 0.4
+"""How near what they reach must be to count as relevant for it."""
 COVERAGE_FLOOR = 0.5
 """An episode with this share of the query's words is relevant, whatever its meaning."""
 COVERAGE_FLOOR_ALONE = 0.25
@@ -59,6 +67,7 @@ class Wanted:
         value_weight: 0 ranks by relevance alone, 1 by learned value alone.
         min_score: Hits that score less are left out.
         as_of: The moment at which facts must hold; now when None.
+        hops: 2 also looks for what is near to the best candidates rather than to the query.
     """
 
     query: str
@@ -68,6 +77,7 @@ class Wanted:
     value_weight: float
     min_score: float
     as_of: float | None = None
+    hops: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +107,7 @@ class _Pool:
     lexical: dict[int, float]
     helpful: frozenset[int]
     judged: dict[int, list[tuple[int, float, float]]]
+    bridges: dict[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,15 +148,15 @@ class Recalling:
     async def find(self, wanted: Wanted) -> Found:
         """What is relevant and has helped, best first."""
         pool = await self._pool(wanted)
+        if wanted.hops > 1:
+            pool = await self._hopped(wanted, pool)
         embedder = None if pool.sense is None else pool.sense.embedder.id
         return Found(await self._hits(wanted, pool), embedder, pool.vector)
 
     async def _hits(self, wanted: Wanted, pool: _Pool) -> list[tuple[int, Hit]]:
         if not pool.briefs:
             return []
-        words = fulltext.words(wanted.query)
-        actors = {brief.actor for brief in pool.briefs.values() if brief.actor is not None}
-        named = {actor for actor in actors if _is_named(actor, words)}
+        named = _named(wanted.query, pool)
         relevance = self._relevance(pool, named)
         best = self._ranked(wanted, pool, relevance)[: wanted.k2]
         kept = await self._store.read(lambda c: episodes.by_keys(c, [ranked.key for ranked in best]))
@@ -182,6 +193,7 @@ class Recalling:
                     actor=_actor_signal(brief.actor, named),
                     chars=len(brief.experience),
                     age_s=now - brief.happened_at,
+                    bridge=pool.bridges.get(key, 0.0),
                 )
                 for key, brief in pool.briefs.items()
             ],
@@ -235,6 +247,34 @@ class Recalling:
 
         return await self._store.read(read)
 
+    async def _hopped(self, wanted: Wanted, pool: _Pool) -> _Pool:
+        """The pool with what is near to its best candidates."""
+        sense, vector = pool.sense, pool.vector
+        if sense is None or vector is None or not pool.briefs:
+            return pool
+        keys = list(pool.briefs)
+        relevant = self._relevant(wanted, pool)
+        scores = self._relevance(pool, _named(wanted.query, pool)).score
+        order = [keys[row] for row in np.argsort(-scores, kind="stable")]
+        stones = [key for key in order if key in relevant][:HOP_FROM]
+        known = await self._store.read(lambda c: episodes.vectors_of(c, stones, sense.embedder.id))
+        bridges: dict[int, float] = {}
+        for stone, stone_vector in known.items():
+            for key, cosine in await sense.vectors.search(stone_vector, wanted.scopes, HOP_REACH):
+                if key != stone:
+                    bridges[key] = max(bridges.get(key, 0.0), cosine)
+        as_of = self._clock.now() if wanted.as_of is None else wanted.as_of
+
+        def read(connection: Connection) -> _Pool:
+            new = bridges.keys() - pool.briefs.keys()
+            briefs = {**pool.briefs, **episodes.briefs(connection, new, as_of)}
+            others = episodes.vectors_of(connection, new, sense.embedder.id)
+            similarity = {**pool.similarity, **{key: float(other @ vector) for key, other in others.items()}}
+            judged = intents.values_near(connection, list(pool.near), list(briefs))
+            return replace(pool, briefs=briefs, similarity=similarity, judged=judged, bridges=bridges)
+
+        return await self._store.read(read)
+
     def _relevant(self, wanted: Wanted, pool: _Pool) -> set[int]:
         """The candidates that have to do with the query at all."""
         floor = self._settings.relevance_floor
@@ -255,7 +295,10 @@ class Recalling:
         helpful = pool.helpful & pool.briefs.keys()
         if (covering or helpful) and not similar:
             similar = {key for key in pool.briefs if pool.similarity.get(key, -1.0) >= floor}
-        return similar | covering | helpful
+        relevant = similar | covering | helpful
+        if not relevant:
+            return set()
+        return relevant | {key for key, cosine in pool.bridges.items() if cosine >= HOP_COSINE}
 
     def _learned(
         self,
@@ -274,6 +317,13 @@ def _best_by_chance(size: int) -> float:
     return NOISE_MEAN + NOISE_SPREAD * math.sqrt(2 * math.log(max(2, size)))
 
 
+def _named(query: str, pool: _Pool) -> set[str]:
+    """Those of the candidates' actors whom the query names."""
+    words = fulltext.words(query)
+    actors = {brief.actor for brief in pool.briefs.values() if brief.actor is not None}
+    return {actor for actor in actors if _is_named(actor, words)}
+
+
 def _nearest(cosines: Mapping[int, float]) -> dict[int, float]:
     """The nearest of some intents, nearest first."""
     return dict(sorted(cosines.items(), key=lambda item: -item[1])[:INTENTS_NEAR_MAX])
@@ -289,7 +339,7 @@ def _is_named(actor: str, words: Sequence[str]) -> bool:
 
 
 def _stems(episode: Told) -> set[str]:
-    return fulltext.stems(episodes.rendered(episode)[:COVERAGE_CHARS])
+    return fulltext.stems(rendered(episode)[:COVERAGE_CHARS])
 
 
 def _actor_signal(actor: str | None, named: set[str]) -> float:

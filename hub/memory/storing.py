@@ -14,6 +14,7 @@ from hub.memory import episodes, hygiene
 from hub.memory.episode import GLOBAL, Episode, Provenance, Scope
 from hub.memory.exchange import PAGE, Exchanged
 from hub.memory.meaning import Meaning
+from hub.memory.telling import digest, first_line, rendered
 from hub.settings import MemorySettings
 from hub.store import Store
 
@@ -84,7 +85,7 @@ class Storing:
             also: Done first; when it returns false nothing is kept.
         """
         episode = self._made(draft)
-        vector = await self._meaning.embed(episodes.rendered(episode))
+        vector = await self._meaning.embed(rendered(episode))
         sense = self._meaning.sense
 
         def write(connection: Connection) -> tuple[int, Episode, Kept | None] | None:
@@ -109,7 +110,7 @@ class Storing:
         key, kept, twin = written
         if sense is not None and vector is not None:
             before = None if twin is None else twin.episode
-            if before is None or episodes.digest(before) != episodes.digest(kept):
+            if before is None or digest(before) != digest(kept):
                 sense.vectors.added(key, kept, vector, replaces=before)
         elif sense is not None:
             self._meaning.catch_up()
@@ -136,7 +137,7 @@ class Storing:
         """A new episode as it may be kept."""
         now = self._clock.now()
         experience = draft.experience.strip()
-        intent = (draft.intent or draft.subject or "").strip() or episodes.first_line(experience)
+        intent = (draft.intent or draft.subject or "").strip() or first_line(experience)
         outcome = (draft.outcome or "").strip()
         if not experience:
             raise InvalidArguments("an episode needs a text")

@@ -16,6 +16,7 @@ from sqlalchemy import and_, exists, func, select, update
 from hub.memory import episodes as rows
 from hub.memory import fulltext, hygiene
 from hub.memory.episode import Episode, Scope
+from hub.memory.telling import rendered
 from hub.tables import episodes, recall_hits
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def bring_back(connection: Connection, episode_ids: Iterable[str]) -> list[rows.
     connection.execute(update(episodes).where(episodes.c.id.in_(keys)).values(deleted_at=None))
     back = list(rows.by_keys(connection, keys).values())
     for kept in back:
-        fulltext.put(connection, kept.key, kept.episode.scope, rows.rendered(kept.episode), "")
+        fulltext.put(connection, kept.key, kept.episode.scope, rendered(kept.episode), "")
     return back
 
 
@@ -132,7 +133,7 @@ def promote(connection: Connection, key: int, scope: Scope, at: float) -> Episod
         select(episodes.c.id).where(
             episodes.c.scope_kind == scope.kind,
             episodes.c.scope_key == scope.key,
-            episodes.c.gist == hygiene.gist(rows.rendered(kept.episode)),
+            episodes.c.gist == hygiene.gist(rendered(kept.episode)),
             episodes.c.deleted_at.is_(None),
         )
     ).first()
@@ -145,7 +146,7 @@ def promote(connection: Connection, key: int, scope: Scope, at: float) -> Episod
     )
     fulltext.delete(connection, [key])
     (moved,) = rows.by_keys(connection, [key]).values()
-    fulltext.put(connection, key, scope, rows.rendered(moved.episode), "")
+    fulltext.put(connection, key, scope, rendered(moved.episode), "")
     return moved.episode
 
 

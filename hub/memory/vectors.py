@@ -26,6 +26,7 @@ from hub.errors import StorageError
 from hub.index import Entry, Index
 from hub.memory import episodes
 from hub.memory.episode import Episode, Scope
+from hub.memory.telling import digest, rendered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -124,7 +125,7 @@ class Vectors:
             self._exact[scope] = _Exact(self._dimension)
             self._exact[scope].add(key, vector)
         if self._taken_up(scope):
-            before = None if replaces is None else episodes.digest(replaces)
+            before = None if replaces is None else digest(replaces)
             waiting = self._waiting.setdefault(scope, {})
             waiting[key] = _Waiting(episode, vector, before)
             if len(waiting) >= BATCH:
@@ -382,8 +383,8 @@ def _key(name: str) -> int:
 
 def _entry(key: int, episode: Episode, vector: NDArray[Any]) -> Entry:
     return Entry(
-        _name(key, episodes.digest(episode)),
+        _name(key, digest(episode)),
         vector,
-        episodes.rendered(episode),
+        rendered(episode),
         {"kind": episode.kind, "source": episode.provenance.source, "created_at": episode.created_at},
     )
