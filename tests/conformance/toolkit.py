@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import socket
@@ -12,9 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.hub.running import DEADLINE_S, until
+from tests.hub.running import DEADLINE_S, Json, until
 
 SUITE_DEADLINE_S = 180.0
+SCENARIO_MS = 120_000
 INSTALL = Path(__file__).with_name("install.sh")
 
 
@@ -81,6 +83,27 @@ def run_node(folder: Path, script: Path, *arguments: str) -> subprocess.Complete
     )
 
 
+SUITE = Path("@modelcontextprotocol/conformance/dist/index.js")
+
+
+def run_scenario(folder: Path, side: str, revision: str, scenario: str, *arguments: str) -> list[Json]:
+    """Run one scenario; gives its checks, as the suite writes them.
+
+    Args:
+        folder: Where it runs and leaves its results.
+        side: `server` or `client`: what is tested.
+        revision: The revision of the protocol.
+        scenario: Its name.
+        arguments: Further arguments.
+    """
+    which = ("--scenario", scenario, "--spec-version", revision, "--timeout", str(SCENARIO_MS))
+    done = run_node(folder, SUITE, side, *which, "-o", str(folder), *arguments)
+    written = list(folder.rglob("checks.json"))
+    assert len(written) == 1, f"{done.stdout}\n{done.stderr}"
+    checks: list[Json] = json.loads(written[0].read_text())
+    return checks
+
+
 def run_suite(folder: Path, side: str, revision: str, *arguments: str) -> Scores:
     """Run everything that a revision of the protocol requires.
 
@@ -90,8 +113,7 @@ def run_suite(folder: Path, side: str, revision: str, *arguments: str) -> Scores
         revision: The revision, as the suite calls it.
         arguments: Further arguments.
     """
-    suite = Path("@modelcontextprotocol/conformance/dist/index.js")
-    done = run_node(folder, suite, side, "--requirements", revision, *arguments)
+    done = run_node(folder, SUITE, side, "--requirements", revision, *arguments)
     return _read_scores(f"{done.stdout}\n{done.stderr}")
 
 
