@@ -49,7 +49,7 @@ COVERAGE_FLOOR = 0.5
 COVERAGE_FLOOR_ALONE = 0.25
 """The same without a sentence model, where words are all there is."""
 NOISE_MEAN = 0.02
-NOISE_SPREAD = 0.065
+NOISE_SPREAD = 0.08
 """How similar a query is to texts that have nothing to do with it (all-MiniLM-L6-v2)."""
 SIMILAR = 0.3
 """From here on similarity is given as a reason."""
