@@ -106,9 +106,11 @@ async def shake_hands(peer: Peer, era: Era | None, *, deadline_s: float) -> Hand
         return await _initialize(peer, deadline_s)
     discovering = asyncio.ensure_future(_discover(peer, deadline_s))
     try:
-        found = await asyncio.wait_for(asyncio.shield(discovering), DISCOVER_PATIENCE_S)
-        return found or await _initialize(peer, deadline_s)
-    except TimeoutError:
+        # Not `asyncio.wait_for`: on Python 3.11 it loses a cancellation that meets the answer, and the
+        # supervisor that is to end goes on for ever.
+        await asyncio.wait({discovering}, timeout=DISCOVER_PATIENCE_S)
+        if discovering.done():
+            return discovering.result() or await _initialize(peer, deadline_s)
         initializing = asyncio.ensure_future(_initialize(peer, deadline_s))
         try:
             return await _first_success(discovering, initializing)
