@@ -21,6 +21,7 @@ pytestmark = [
 PLAYER = Path(__file__).with_name("through_hub.py")
 
 PLAIN = [
+    ("2025-11-25", "initialize"),
     ("2025-11-25", "tools_call"),
     ("2025-11-25", "elicitation-sep1034-client-defaults"),
     ("2025-11-25", "sse-retry"),
