@@ -430,16 +430,16 @@ class StreamableHttp:
             raise _refused(
                 400, INVALID_REQUEST, "send initialize first, then its Mcp-Session-Id with every request"
             )
-        session = self._sessions.get(session_id)
+        session = self._sessions.pop(session_id, None)
         if session is None:
             raise _refused(404, INVALID_REQUEST, "this session has ended; send initialize to open another")
+        self._sessions[session_id] = session  # at the end: the order is that of their last use
         return session
 
     def _open(self) -> tuple[str, _Session]:
         if len(self._sessions) >= self._settings.sessions_max:
-            idlest = min(
-                self._sessions, key=lambda id_: (self._sessions[id_].streams, self._sessions[id_].last_used)
-            )
+            # They stand in the order of their last use; of those alike in streams, `min` takes the first.
+            idlest = min(self._sessions, key=lambda id_: self._sessions[id_].streams)
             self._end(idlest, "a newer session took its place")
         session_id, session = secrets.token_urlsafe(24), _Session(self._server, self._view)
         self._sessions[session_id] = session
