@@ -27,16 +27,16 @@ async def test_an_export_brings_back_every_episode_and_all_that_was_learned(tmp_
     query = "the deployment failed"
     async with opened(tmp_path / "one") as memory:
         for note in NOTES:
-            await memory.store(note, provenance=Provenance("tester 1", "run_1", "/work/shop"))
+            await memory.store(note, provenance=Provenance("tester 1", "run_1", "/home/ada/shop"))
         await memory.store("Hello.", actor="Ada", thread="t", happened_at=5.0, scope=Scope("session", "s"))
-        recall = await memory.recall(query, project="/work/shop")
+        recall = await memory.recall(query, project="/home/ada/shop")
         used = recall.hits[-1].episode.episode_id
         await memory.feedback(1.0, recall_id=recall.recall_id, used_ids=[used], source="ada")
         await memory.feedback(0.0, episode_id=used, source="ben")
         before = await everything(memory)
         valued = [
             (hit.episode.episode_id, hit.value)
-            for hit in (await memory.recall(query, project="/work/shop")).hits
+            for hit in (await memory.recall(query, project="/home/ada/shop")).hits
         ]
         out = await memory.export(tmp_path / "memory.jsonl")
         assert (out.episodes, out.intents, out.judgements) == (6, 1, 2)
@@ -44,7 +44,7 @@ async def test_an_export_brings_back_every_episode_and_all_that_was_learned(tmp_
         assert await memory.import_file(tmp_path / "memory.jsonl") == out
         await memory.ready()
         assert await everything(memory) == before
-        again = await memory.recall(query, project="/work/shop")
+        again = await memory.recall(query, project="/home/ada/shop")
         assert [(hit.episode.episode_id, hit.value) for hit in again.hits] == valued
         assert (await memory.stats()).judgements == {"ada": 1, "ben": 1}
 

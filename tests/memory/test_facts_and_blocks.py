@@ -64,7 +64,7 @@ async def test_a_fact_that_holds_again_is_a_new_fact(tmp_path: Path) -> None:
 
 
 async def test_a_block_is_written_by_who_has_read_its_version(tmp_path: Path) -> None:
-    project = Scope("project", "/work/shop")
+    project = Scope("project", "/home/ada/shop")
     async with opened(tmp_path) as memory:
         made = await memory.blocks.create(project, "preferences", "Tabs.", by="ada")
         assert made.version == 1

@@ -55,21 +55,21 @@ async def on_record(folder: Path, work: Any) -> Any:
 
 
 async def test_the_oldest_turns_of_a_long_session_become_one_episode_once(tmp_path: Path) -> None:
-    await on_record(tmp_path, add_turns("s", 1, 5, "/work/shop"))
+    await on_record(tmp_path, add_turns("s", 1, 5, "/home/ada/shop"))
     async with opened(
         tmp_path, consolidation_threshold_turns=5, consolidation_take_turns=3, episode_chars_max=2000
     ) as memory:
         episode = await memory.consolidate("s")
         assert episode is not None
         assert episode.provenance.source == "consolidated"
-        assert str(episode.scope) == "project:/work/shop"
+        assert str(episode.scope) == "project:/home/ada/shop"
         assert "Used: printers.fill (failed)" in episode.experience
         assert episode.experience.count("Asked:") == 3
         assert episode.outcome == "Printer number 3 has new toner."
         # Two turns are left, which is not enough.
         assert await memory.consolidate("s") is None
         assert await memory.consolidate("no such session") is None
-        assert texts(await memory.recall("who filled the printer?", project="/work/shop"))
+        assert texts(await memory.recall("who filled the printer?", project="/home/ada/shop"))
     marker = await on_record(tmp_path, lambda c: c.execute(select(sessions.c.consolidated_seq)).scalar())
     assert marker == 3
 
@@ -108,14 +108,14 @@ async def test_what_was_set_aside_long_ago_is_forgotten_for_good(tmp_path: Path)
 async def test_what_helped_in_a_session_is_promoted_to_the_project(tmp_path: Path) -> None:
     async with opened(tmp_path) as memory:
         episode = await memory.store(
-            NOTES[0], scope=Scope("session", "s"), provenance=Provenance(project="/work/shop")
+            NOTES[0], scope=Scope("session", "s"), provenance=Provenance(project="/home/ada/shop")
         )
         for source in ("ada", "ben"):
             await memory.feedback(1.0, episode_id=episode.episode_id, source=source)
         query = "why did the deployment break?"
-        assert texts(await memory.recall(query, project="/work/shop")) == []
-        assert (await memory.tidy(dry_run=False)).promoted == {episode.episode_id: "project:/work/shop"}
-        assert texts(await memory.recall(query, project="/work/shop")) == [NOTES[0]]
+        assert texts(await memory.recall(query, project="/home/ada/shop")) == []
+        assert (await memory.tidy(dry_run=False)).promoted == {episode.episode_id: "project:/home/ada/shop"}
+        assert texts(await memory.recall(query, project="/home/ada/shop")) == [NOTES[0]]
         assert texts(await memory.recall(query, scopes=[Scope("session", "s")])) == []
 
 

@@ -99,15 +99,15 @@ async def test_feedback_on_something_unknown_says_so(tmp_path: Path) -> None:
 
 async def test_a_scope_is_seen_by_those_who_name_it_alone(tmp_path: Path) -> None:
     async with opened(tmp_path) as memory:
-        await memory.store(NOTES[0], provenance=Provenance(project="/work/shop"))
+        await memory.store(NOTES[0], provenance=Provenance(project="/home/ada/shop"))
         await memory.store(NOTES[1], scope=GLOBAL)
         await memory.store(NOTES[2], scope=Scope("session", "s1"))
-        assert set(texts(await memory.recall("what do you know?", project="/work/shop"))) <= {
+        assert set(texts(await memory.recall("what do you know?", project="/home/ada/shop"))) <= {
             NOTES[0],
             NOTES[1],
         }
-        assert NOTES[0] not in texts(await memory.recall("the deployment failed", project="/work/other"))
-        assert NOTES[0] in texts(await memory.recall("the deployment failed", project="/work/shop"))
+        assert NOTES[0] not in texts(await memory.recall("the deployment failed", project="/home/ada/other"))
+        assert NOTES[0] in texts(await memory.recall("the deployment failed", project="/home/ada/shop"))
         session = await memory.recall("staging database password", scopes=[Scope("session", "s1")])
         assert texts(session) == [NOTES[2]]
 
